@@ -1,0 +1,1 @@
+"""Makes decoders: training sets, networks, training, export, scores and evaluation."""

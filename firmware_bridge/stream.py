@@ -1,0 +1,92 @@
+"""What comes in: the description of a stream, its blocks of samples, and the sources that deliver them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firmware_bridge.errors import NervehandError
+
+StreamKind = Literal["nerve", "emg", "envelope"]
+STREAM_KINDS: tuple[StreamKind, ...] = ("nerve", "emg", "envelope")
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """A stream, known before it starts.
+
+    `channel_names` and `electrodes` have one entry per channel; an electrode is the physical contact
+    ("median/3") that the channel reads. `full_scale_uv` is the ADC's positive limit in microvolts, beyond
+    which a sample is railed; None where it is unknown or meaningless. `hardware_band_hz` are the corners of
+    the front-end's own filter. An envelope has no carrier, hence no mains frequency to notch.
+    """
+
+    rate_hz: float
+    channel_names: tuple[str, ...]
+    kind: StreamKind
+    electrodes: tuple[str, ...] = ()
+    nerve: str = ""
+    full_scale_uv: float | None = None
+    hardware_band_hz: tuple[float, float] | None = None
+    mains_hz: float = 50.0
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.rate_hz) and self.rate_hz > 0):
+            raise NervehandError(f"sampling rate is {self.rate_hz} Hz: give a positive number of samples per second")
+        if not self.channel_names:
+            raise NervehandError("the stream has no channels: name at least one")
+        if len(set(self.channel_names)) != len(self.channel_names):
+            raise NervehandError(f"channel names repeat: {', '.join(self.channel_names)}: make each one unique")
+        if self.kind not in STREAM_KINDS:
+            raise NervehandError(f"stream kind is {self.kind!r}: use one of {', '.join(STREAM_KINDS)}")
+        if self.electrodes and len(self.electrodes) != len(self.channel_names):
+            raise NervehandError(
+                f"{len(self.electrodes)} electrodes for {len(self.channel_names)} channels: give one per channel"
+            )
+
+    @property
+    def n_channels(self) -> int:
+        return len(self.channel_names)
+
+
+@dataclass(frozen=True, slots=True)
+class SignalBlock:
+    """Consecutive samples as they arrived; nobody downstream changes them.
+
+    `samples` is (n_samples, n_channels), C-ordered: float32 or float64 in microvolts, or int16 with
+    `scale_uv` microvolts per count. `first_sample` is the absolute index of row 0; `arrival_ns` the host's
+    monotonic time when the last row arrived; `lost_before` how many samples are missing between the previous
+    block and this one. `digital` is (n_samples,) uint32, one bit per line, where the device has lines.
+    """
+
+    samples: NDArray[np.float32] | NDArray[np.float64] | NDArray[np.int16]
+    first_sample: int
+    arrival_ns: int = 0
+    lost_before: int = 0
+    scale_uv: float = 1.0
+    digital: NDArray[np.uint32] | None = None
+
+    @property
+    def n_samples(self) -> int:
+        return int(self.samples.shape[0])
+
+
+class Source(Protocol):
+    """A front-end: described before it is connected, then a stream of blocks until it is closed.
+
+    `blocks()` yields each block once, in order; it ends when the source is exhausted or closed. A source
+    that lost samples says so in the next block's `lost_before` and goes on.
+    """
+
+    @property
+    def info(self) -> StreamInfo: ...
+
+    def connect(self) -> None: ...
+
+    def blocks(self) -> Iterator[SignalBlock]: ...
+
+    def close(self) -> None: ...
