@@ -36,11 +36,15 @@ class StreamInfo:
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.rate_hz) and self.rate_hz > 0):
-            raise NervehandError(f"sampling rate is {self.rate_hz} Hz: give a positive number of samples per second")
+            raise NervehandError(
+                f"sampling rate is {self.rate_hz} Hz: give a positive number of samples per second"
+            )
         if not self.channel_names:
             raise NervehandError("the stream has no channels: name at least one")
         if len(set(self.channel_names)) != len(self.channel_names):
-            raise NervehandError(f"channel names repeat: {', '.join(self.channel_names)}: make each one unique")
+            raise NervehandError(
+                f"channel names repeat: {', '.join(self.channel_names)}: make each one unique"
+            )
         if self.kind not in STREAM_KINDS:
             raise NervehandError(f"stream kind is {self.kind!r}: use one of {', '.join(STREAM_KINDS)}")
         if self.electrodes and len(self.electrodes) != len(self.channel_names):
