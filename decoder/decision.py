@@ -1,4 +1,4 @@
-"""From raw network answers to decided intents: smooth, map to six positions, keep gestures from flickering."""
+"""From raw answers to decided intents: smooth, map to six positions, keep gestures from flickering."""
 
 from __future__ import annotations
 
@@ -68,7 +68,8 @@ class PositionMap:
             or self.postures.shape[1:] != (N_DOF,)
         ):
             raise NervehandError(
-                f"the position map has shapes {self.matrix.shape}, {self.offset.shape} and {self.postures.shape}: "
+                f"the position map has shapes {self.matrix.shape}, {self.offset.shape}, "
+                f"{self.postures.shape}: "
                 f"give ({N_DOF}, n_outputs), ({N_DOF},) and (n_gestures, {N_DOF})"
             )
 
@@ -137,7 +138,7 @@ class Decision:
         )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]  # numba has no stubs
+@njit(cache=True, nogil=True, error_model="numpy")
 def _decide(
     raw_outputs: NDArray[np.float32],
     raw_probabilities: NDArray[np.float32],
@@ -201,4 +202,8 @@ def _decide(
             value = np.float64(offset[d]) if n_outputs else level[0, d]
             for j in range(n_outputs):
                 value += np.float64(matrix[d, j]) * level[0, j]
-            positions[i, d] = min(1.0, max(-1.0, value))
+            if value > 1.0:
+                value = 1.0
+            elif value < -1.0:
+                value = -1.0
+            positions[i, d] = value  # NaN passes on purpose: the gate must see it

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 DOF_NAMES: tuple[str, ...] = ("thumb", "index", "middle", "ring", "little", "wrist")
-"""The six degrees of freedom, in the order of every (6,) array of positions: -1 full extension, 0 relaxed, 1 full flexion."""
+"""The order of every (6,) array of positions: -1 full extension, 0 relaxed, 1 full flexion."""
 
 N_DOF = len(DOF_NAMES)
 
@@ -91,7 +91,7 @@ class HandCapabilities:
 
 @dataclass(frozen=True, slots=True)
 class AppliedCommand:
-    """What was really handed to the link: positions (6,) after the hand's own limits, and which DOFs clipped."""
+    """What was handed to the link: positions (6,) after the hand's own limits, and which DOFs clipped."""
 
     positions: NDArray[np.float32]
     clipped: NDArray[np.bool_]

@@ -49,7 +49,7 @@ class StreamInfo:
             raise NervehandError(f"stream kind is {self.kind!r}: use one of {', '.join(STREAM_KINDS)}")
         if self.electrodes and len(self.electrodes) != len(self.channel_names):
             raise NervehandError(
-                f"{len(self.electrodes)} electrodes for {len(self.channel_names)} channels: give one per channel"
+                f"{len(self.electrodes)} electrodes for {len(self.channel_names)} channels: give one each"
             )
 
     @property
