@@ -20,7 +20,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 REST = 0
 UNLABELLED = -1
-NO_TRIAL = -1
+NO_TRIAL = 0
 NO_REPETITION = 0
 FIXED_PIECE_S = 5.0
 """Length of the pieces of a recording that names neither gestures nor trials, in seconds."""
@@ -32,7 +32,7 @@ class FeatureStream:
 
     `features` (k, f) float32, not normalised; `masked` (k, f) bool; `sample_index` (k,) int64, the absolute
     raw index within its own recording; `label` (k,) int64, 0 rest, 1.. movements, -1 where nobody said;
-    `trial` (k,) int64, unique over all recordings, -1 where there is none; `repetition` (k,) int64, from 1,
+    `trial` (k,) int64, unique over all recordings, 0 where there is none; `repetition` (k,) int64, from 1,
     0 where there is none; `truth` (k, d) float32 in the units of the recording, or None; `segment` (k,)
     int64: hops of one segment followed each other without a gap; `hop_s` seconds from hop to hop.
     """
@@ -180,13 +180,13 @@ def number_movements(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Trials and repetitions (k,) derived from label runs, for a recording that names none.
 
-    Each run of one movement within one `trial` is a movement, numbered from 0; its repetition counts the runs
+    Each run of one movement within one `trial` is a movement, numbered from 1; its repetition counts the runs
     of the same movement up to it, from 1. Rest has neither.
     """
     numbers = np.full(len(label), NO_TRIAL, np.int64)
     repetition = np.full(len(label), NO_REPETITION, np.int64)
     seen: dict[int, int] = {}
-    for number, (start, stop) in enumerate(_movements(label, trial, segment)):
+    for number, (start, stop) in enumerate(_movements(label, trial, segment), start=1):
         gesture = int(label[start])
         seen[gesture] = seen.get(gesture, 0) + 1
         numbers[start:stop], repetition[start:stop] = number, seen[gesture]
@@ -217,7 +217,7 @@ def concatenate(streams: Sequence[FeatureStream]) -> FeatureStream:
     for stream in streams:
         trials.append(np.where(stream.trial == NO_TRIAL, NO_TRIAL, stream.trial + next_trial))
         segments.append(stream.segment + next_segment)
-        next_trial += int(stream.trial.max(initial=NO_TRIAL)) + 1
+        next_trial += int(stream.trial.max(initial=NO_TRIAL))
         next_segment += int(stream.segment.max(initial=-1)) + 1
     truths = [stream.truth for stream in streams if stream.truth is not None]
     return FeatureStream(

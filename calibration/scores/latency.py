@@ -1,0 +1,40 @@
+"""Algorithmic latency: a step of intent through the whole chain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.scores.errors import NotScoredError
+
+Respond = Callable[[NDArray[np.float32]], tuple[NDArray[np.int64], NDArray[np.float32]]]
+"""Raw samples (n, channels) from index 0 on -> raw indices (k,) and commanded positions (k, d) of hops."""
+
+LEAST_STEP = 0.25
+
+
+def algorithmic_latency_ms(
+    respond: Respond, rest: NDArray[np.float32], movement: NDArray[np.float32], rate_hz: float
+) -> float:
+    """From a step of intent to half of the commanded position: window, filters and smoothing included.
+
+    The step is `rest` (n, channels) followed without a pause by `movement` (m, channels). The commanded
+    position starts at its mean over the second half of the rest; its goal is where it is furthest from there
+    during the movement. A hop's command exists when its last raw sample has arrived.
+    """
+    step = len(rest)
+    index, positions = respond(np.concatenate([rest, movement]))
+    before = positions[(index >= step // 2) & (index < step)].astype(np.float64)
+    after = positions[index >= step].astype(np.float64)
+    if len(before) == 0 or len(after) == 0:
+        raise NotScoredError("the step is too short for the chain to answer")
+    start = before.mean(0)
+    moved = np.linalg.norm(after - start, axis=1)
+    goal = after[moved.argmax()] - start
+    if np.abs(goal).max() <= LEAST_STEP:
+        raise NotScoredError(f"no commanded position moves by more than {LEAST_STEP}")
+    progress = (after - start) @ goal / (goal @ goal)
+    hop = index[index >= step][np.argmax(progress >= 0.5)]
+    return float(hop + 1 - step) * 1000.0 / rate_hz
