@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from decoder.intent import EngineOutput, Intents
+from decoder.kernels import compiled
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.hand import N_DOF
 
@@ -138,7 +138,7 @@ class Decision:
         )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _decide(
     raw_outputs: NDArray[np.float32],
     raw_probabilities: NDArray[np.float32],
