@@ -1,0 +1,294 @@
+"""A bundle is what is deployed: one file that holds a decoder, and everything that it was made for.
+
+Layout (`.nhb`): a ZIP archive, nothing compressed, of `manifest.json`, `step.onnx` and `arrays/<name>.npy`
+(read without pickle). The archive's comment is `nervehand-bundle-sha256:` and the SHA-256, in hex, of the
+whole file with those 64 digits as zeros: one changed byte anywhere is refused, and the digest is the
+bundle's identity. Nothing in a bundle can execute.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from decoder.conditioning import Coefficients, ConditioningSettings
+from decoder.decision import DecisionSettings, PositionMap
+from decoder.normalisation import Normalisation
+from firmware_bridge.errors import NervehandError, StreamMismatchError
+from firmware_bridge.stream import StreamInfo, StreamKind
+
+FORMAT_VERSION = 1
+_COMMENT = b"nervehand-bundle-sha256:"
+_ZEROS = b"0" * 64
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # ZIP's first date: the same decoder is the same bytes
+_MAX_BYTES = 256 * 2**20
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class StreamSpec(_Part):
+    """The stream that a decoder was made for."""
+
+    kind: StreamKind
+    rate_hz: Annotated[float, Field(gt=0)]
+    channel_names: tuple[str, ...]
+    electrodes: tuple[str, ...]
+    nerve: str = ""
+
+
+class OutputSpec(_Part):
+    """One named output: `lower` and `upper` are its range in the training trials, in `unit`."""
+
+    name: str
+    unit: str
+    lower: float
+    upper: float
+
+
+class FeatureSpec(_Part):
+    """Which features run (`set` names a module of decoder.features), over which window, at which hop.
+
+    `window_samples` and `hop_samples` count conditioned samples.
+    """
+
+    set: str
+    names: tuple[str, ...]
+    window_samples: Annotated[int, Field(gt=0)]
+    hop_samples: Annotated[int, Field(gt=0)]
+
+
+class TrainingSession(_Part):
+    """A session that the decoder learned from: its identifier, the SHA-256 of its file, what was used."""
+
+    identifier: str
+    sha256: str
+    repetitions: tuple[int, ...] | None
+
+
+class Training(_Part):
+    """Where a decoder comes from."""
+
+    sessions: tuple[TrainingSession, ...]
+    network: str
+    n_parameters: int
+    seed: int
+    nervehand_version: str
+    commit: str = ""
+    metrics: dict[str, float] = {}
+
+
+class Manifest(_Part):
+    """All of a bundle but its arrays and its graph."""
+
+    format_version: Literal[1]
+    stream: StreamSpec
+    subject: str
+    side: Literal["left", "right", ""]
+    array: str
+    conditioning: ConditioningSettings
+    features: FeatureSpec
+    outputs: tuple[OutputSpec, ...]
+    gestures: Annotated[tuple[str, ...], Field(min_length=1)]
+    decision: DecisionSettings
+    warmup_s: Annotated[float, Field(ge=0)]
+    training: Training
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A decoder, loaded. `sha256` is its identity (empty until it was written or read)."""
+
+    manifest: Manifest
+    coefficients: Coefficients
+    normalisation: Normalisation
+    position_map: PositionMap
+    step_graph: bytes
+    sha256: str = ""
+
+    @property
+    def hop_s(self) -> float:
+        """Seconds between two intents."""
+        return self.hop_raw_samples / self.manifest.stream.rate_hz
+
+    @property
+    def hop_raw_samples(self) -> int:
+        """Samples of the stream between two intents."""
+        return self.manifest.features.hop_samples * self.manifest.conditioning.decimation
+
+    def require_stream(self, info: StreamInfo) -> None:
+        """Raise StreamMismatchError, naming both sides, unless the decoder was made for this stream."""
+        mine, name = self.manifest.stream, "this decoder"
+        checks: tuple[tuple[str, object, object], ...] = (
+            ("kind", mine.kind, info.kind),
+            ("sampling rate in Hz", mine.rate_hz, info.rate_hz),
+            ("number of channels", len(mine.channel_names), info.n_channels),
+            ("channel names", mine.channel_names, info.channel_names),
+            ("electrode map", mine.electrodes, info.electrodes),
+        )
+        for what, expected, found in checks:
+            if expected != found:
+                raise StreamMismatchError(
+                    f"{what}: {name} was made for {_show(expected)}, the stream has {_show(found)}: "
+                    "use a decoder that was fitted on this stream"
+                )
+
+    def require_wearer(self, subject: str, side: str, array: str) -> None:
+        """Raise StreamMismatchError, naming both sides, unless subject, side and array are the decoder's own."""
+        m = self.manifest
+        for what, expected, found in (
+            ("subject", m.subject, subject),
+            ("side", m.side, side),
+            ("electrode array", m.array, array),
+        ):
+            if expected != found:
+                raise StreamMismatchError(
+                    f"{what}: this decoder was made for {expected or 'unnamed'!s}, the session is of "
+                    f"{found or 'unnamed'!s}: use that person's own decoder, or override by name"
+                )
+
+
+def write_bundle(bundle: Bundle, path: Path) -> str:
+    """Write the file whole or not at all; returns its SHA-256."""
+    data = pack(bundle)
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o600)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return _digest_in(data)
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Raises NervehandError, naming the file, where it is missing, changed, foreign or of another format."""
+    try:
+        size = os.stat(path).st_size
+        if size > _MAX_BYTES:
+            raise NervehandError(
+                f"{path}: {size} bytes is too large for a decoder bundle: is this the right file?"
+            )
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise NervehandError(
+            f"{path}: cannot be read ({error.strerror}): give the path of a .nhb file"
+        ) from error
+    try:
+        return unpack(data)
+    except NervehandError as error:
+        raise NervehandError(f"{path}: {error}") from error
+
+
+def pack(bundle: Bundle) -> bytes:
+    """The bundle as the bytes of its file: the same decoder gives the same bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        _store(archive, "manifest.json", bundle.manifest.model_dump_json(indent=1).encode())
+        _store(archive, "step.onnx", bundle.step_graph)
+        for name, array in sorted(_arrays(bundle).items()):
+            npy = io.BytesIO()
+            np.lib.format.write_array(npy, np.ascontiguousarray(array), allow_pickle=False)
+            _store(archive, f"arrays/{name}.npy", npy.getvalue())
+        archive.comment = _COMMENT + _ZEROS
+    data = buffer.getvalue()
+    return data[:-64] + hashlib.sha256(data).hexdigest().encode()
+
+
+def unpack(data: bytes) -> Bundle:
+    """The bundle in a file's bytes. Raises NervehandError where a byte was changed or a part is missing."""
+    if data[-64 - len(_COMMENT) : -64] != _COMMENT:
+        raise NervehandError("is not a decoder bundle, or is cut short: copy it again, or export it again")
+    digest = _digest_in(data)
+    found = hashlib.sha256(data[:-64] + _ZEROS).hexdigest()
+    if digest != found:
+        raise NervehandError(
+            f"was changed after it was written (SHA-256 {found[:12]}, not {digest[:12]}): copy it again"
+        )
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        arrays = {
+            name.removeprefix("arrays/").removesuffix(".npy"): np.load(
+                io.BytesIO(content), allow_pickle=False
+            )
+            for name, content in members.items()
+            if name.startswith("arrays/")
+        }
+        manifest = Manifest.model_validate_json(members["manifest.json"])
+        return Bundle(
+            manifest,
+            _coefficients(manifest, arrays),
+            Normalisation(**_group(arrays, "normalisation")),
+            PositionMap(**_group(arrays, "positions")),
+            members["step.onnx"],
+            digest,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise NervehandError(f"manifest.json, {where}: {first['msg']}: export the decoder again") from error
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
+        raise NervehandError(f"holds no complete decoder ({error}): export it again") from error
+
+
+def _digest_in(data: bytes) -> str:
+    return data[-64:].decode("ascii", "replace")
+
+
+def _store(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    archive.writestr(zipfile.ZipInfo(name, _EPOCH), content)
+
+
+def _arrays(bundle: Bundle) -> dict[str, NDArray[np.generic]]:
+    filters = bundle.coefficients
+    arrays: dict[str, NDArray[np.generic]] = {
+        "conditioning.fir": filters.fir,
+        "conditioning.sos": filters.sos,
+        "conditioning.zi": filters.zi,
+        "conditioning.notches_hz": np.array(filters.notches_hz, np.float64),
+    }
+    for group, part in (("normalisation", bundle.normalisation), ("positions", bundle.position_map)):
+        arrays |= {f"{group}.{field.name}": getattr(part, field.name) for field in fields(part)}
+    return arrays
+
+
+def _coefficients(manifest: Manifest, arrays: Mapping[str, NDArray[np.generic]]) -> Coefficients:
+    settings, stored = manifest.conditioning, _group(arrays, "conditioning")
+    return Coefficients(
+        input_rate_hz=manifest.stream.rate_hz,
+        decimation=settings.decimation,
+        rereference=settings.rereference,
+        fir=np.asarray(stored["fir"], np.float64),
+        sos=np.asarray(stored["sos"], np.float64),
+        zi=np.asarray(stored["zi"], np.float64),
+        band_hz=settings.band_hz,
+        notches_hz=tuple(np.asarray(stored["notches_hz"], np.float64).tolist()),
+    )
+
+
+def _group(arrays: Mapping[str, NDArray[np.generic]], group: str) -> dict[str, NDArray[np.generic]]:
+    prefix = f"{group}."
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _show(value: object) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return f"{text[:60]}..." if len(text) > 60 else text or "none"

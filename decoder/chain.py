@@ -1,0 +1,159 @@
+"""The decode chain: blocks of samples in, decided intents out, every stage in order, state carried.
+
+The same code serves the live path, replay and the making of training sets.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decoder import features
+from decoder.bundle import Bundle
+from decoder.conditioning import Coefficients, Conditioner
+from decoder.decision import Decision
+from decoder.engine import StepEngine
+from decoder.health import ChannelHealth
+from decoder.intent import EngineOutput, Intents
+from firmware_bridge.errors import StreamMismatchError
+from firmware_bridge.stream import SignalBlock, StreamInfo
+
+STAGES = ("health", "conditioning", "features", "engine", "decision")
+
+
+@dataclass(frozen=True, slots=True)
+class ChainEvent:
+    """Something that happened at a sample: `kind` is stable ("start", "gap", "fault"), `text` is for people."""
+
+    sample_index: int
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """k feature vectors, not yet normalised: values and masks (k, f), the raw sample (k,) each rests on, and
+    the share (k,) of features that are not masked."""
+
+    values: NDArray[np.float32]
+    masked: NDArray[np.bool_]
+    sample_index: NDArray[np.int64]
+    healthy_fraction: NDArray[np.float32]
+
+
+class FrontEnd:
+    """ChannelHealth, Conditioner and FeatureExtractor in a row: what training and decoding share.
+
+    Restarts at a gap: filters and windows begin anew at the first sample after it.
+    """
+
+    def __init__(self, info: StreamInfo, coefficients: Coefficients, extractor: features.FeatureExtractor) -> None:
+        self._n_channels = info.n_channels
+        self._decimation = coefficients.decimation
+        self._health = ChannelHealth(info)
+        self._conditioner = Conditioner(coefficients, info.n_channels)
+        self._extractor = extractor
+        self._next_sample: int | None = None
+        self.start_sample = 0
+        self.stage_ns = np.zeros(4, np.int64)
+
+    def reset(self) -> None:
+        """Forget everything: the next block starts anew, wherever it begins."""
+        self._next_sample = None
+
+    def process(self, block: SignalBlock) -> tuple[Features, bool]:
+        """The block's features, and whether the chain restarted before it (a first block is no restart).
+
+        Raises StreamMismatchError where the block has another number of channels.
+        """
+        if block.samples.ndim != 2 or block.samples.shape[1] != self._n_channels:
+            raise StreamMismatchError(
+                f"a block of shape {block.samples.shape} in a stream of {self._n_channels} channels: "
+                "the front-end and the decoder must agree"
+            )
+        restarted = self._next_sample is not None and self._next_sample != block.first_sample
+        if self._next_sample != block.first_sample:
+            self._health.reset()
+            self._conditioner.reset()
+            self._extractor.reset()
+            self.start_sample = block.first_sample
+        self._next_sample = block.first_sample + block.n_samples
+        t = self.stage_ns
+        t[0] = time.perf_counter_ns()
+        healthy = self._health.process(block)
+        t[1] = time.perf_counter_ns()
+        conditioned, mask, first = self._conditioner.process(healthy.samples, healthy.mask, healthy.first_sample)
+        t[2] = time.perf_counter_ns()
+        found = self._extractor.process(conditioned, mask, first)
+        t[3] = time.perf_counter_ns()
+        k, f = found.masked.shape
+        healthy_fraction = np.ones(k, np.float32)
+        if found.masked.any():
+            healthy_fraction -= found.masked.sum(1, dtype=np.float32) / np.float32(f)
+        sample_index = (found.index + 1) * self._decimation - 1
+        return Features(found.features, found.masked, sample_index, healthy_fraction), restarted
+
+
+class DecodeChain:
+    """A bundle at work on one stream: `process` turns each block into the intents of the hops it completes.
+
+    Raises StreamMismatchError at once where the bundle was made for another stream. After a start, a gap or
+    a fault the intents are `warming` for the bundle's `warmup_s`. `on_event` hears of gaps and faults.
+    """
+
+    def __init__(
+        self, bundle: Bundle, info: StreamInfo, on_event: Callable[[ChainEvent], None] = lambda event: None
+    ) -> None:
+        bundle.require_stream(info)
+        manifest = bundle.manifest
+        extractor = features.load(manifest.features.set).make(
+            manifest.features.settings(), info, bundle.coefficients
+        )
+        self.front_end = FrontEnd(info, bundle.coefficients, extractor)
+        self._normalisation = bundle.normalisation
+        self._engine = StepEngine(bundle.step_graph)
+        span = np.array([o.upper - o.lower for o in manifest.outputs], np.float32)
+        self._decision = Decision(manifest.decision, bundle.position_map, span, bundle.hop_s)
+        self._warmup_samples = round(manifest.warmup_s * info.rate_hz)
+        self._warm_from = 0
+        self._on_event = on_event
+        self.stage_ns = np.zeros(len(STAGES) + 1, np.int64)
+        """perf_counter times of the last `process`: when each stage began, and the end."""
+
+    def reset(self) -> None:
+        """Forget the past: the next block starts anew, warming."""
+        self.front_end.reset()
+
+    def process(self, block: SignalBlock) -> Intents:
+        """The intents of the hops that this block completes; none where it completes none."""
+        began_anew = self.front_end.next_sample != block.first_sample
+        found, restarted = self.front_end.process(block)
+        if began_anew:
+            self._start(block.first_sample)
+        if restarted:
+            text = f"{block.lost_before} samples lost before sample {block.first_sample}: restarted, warming"
+            self._on_event(ChainEvent(block.first_sample, "gap", text))
+        z = self._normalisation.apply(found.values, found.masked)
+        outputs, probabilities = self._engine.process(z)
+        engine_end_ns = time.perf_counter_ns()
+        raw = EngineOutput(
+            found.sample_index,
+            outputs,
+            probabilities,
+            found.sample_index < self._warm_from,
+            found.healthy_fraction,
+        )
+        intents = self._decision.process(raw)
+        self.stage_ns[:4] = self.front_end.stage_ns
+        self.stage_ns[4] = engine_end_ns
+        self.stage_ns[5] = time.perf_counter_ns()
+        return intents
+
+    def _start(self, sample_index: int) -> None:
+        self._engine.reset()
+        self._decision.reset()
+        self._warm_from = sample_index + self._warmup_samples
