@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,7 +54,9 @@ class Canvas:
         return ["".join(chr(_BRAILLE + int(cell)) for cell in row) for row in self._cells]
 
 
-def draw_hand(positions: NDArray[np.float32], width: int = 30, height: int = 13, side: str = "right") -> list[str]:
+def draw_hand(
+    positions: NDArray[np.float32], width: int = 30, height: int = 13, side: str = "right"
+) -> list[str]:
     """The hand at six positions (DOF_NAMES, -1..1; NaN is drawn as rest): `height` rows of `width` characters."""
     p = np.nan_to_num(np.clip(positions, -1.0, 1.0)).astype(np.float64)
     canvas = Canvas(width, height)
@@ -68,14 +71,14 @@ def draw_hand(positions: NDArray[np.float32], width: int = 30, height: int = 13,
 
     outline = [(0.15, 0.0), (0.06, 0.45), (0.18, 1.02), (0.42, 1.08), (0.66, 1.03), (0.88, 0.92), (0.85, 0.35),
                (0.72, 0.0), (0.15, 0.0)]  # fmt: skip
-    for a, b in zip(outline[:-1], outline[1:], strict=True):
+    for a, b in itertools.pairwise(outline):
         canvas.line(place(*a), place(*b))
     for x in (0.2, 0.67):
         canvas.line(place(x, 0.0), (place(x, 0.0)[0], 4.0 * height))
     for finger in _FINGERS:
         joints = _joints(finger, float(p[finger.dof]))
         for offset in (-0.035, 0.035):
-            for a, b in zip(joints[:-1], joints[1:], strict=True):
+            for a, b in itertools.pairwise(joints):
                 canvas.line(place(a[0] + offset, a[1]), place(b[0] + offset, b[1]))
         tip = joints[-1]
         canvas.line(place(tip[0] - 0.035, tip[1]), place(tip[0] + 0.035, tip[1]))
