@@ -1,0 +1,16 @@
+"""Sessions: one recording with its ground truth, labels and trials, and the NWB files that hold them."""
+
+from decoder.session.model import Gap, Session, SessionMeta, Trial, iter_blocks, trials
+from decoder.session.reader import read_session
+from decoder.session.writer import write_session
+
+__all__ = [
+    "Gap",
+    "Session",
+    "SessionMeta",
+    "Trial",
+    "iter_blocks",
+    "read_session",
+    "trials",
+    "write_session",
+]

@@ -1,0 +1,95 @@
+"""What a live recording holds beside the signal: intents, commands, hand states, health and events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decoder.intent import Intents
+
+
+class EventKind(IntEnum):
+    """Events with a sample index; `first` and `second` of a row are what the comment says.
+
+    Numbers are part of the file format: new kinds are added, none is ever renumbered.
+    """
+
+    GAP = 1  # samples lost
+    DROPPED_COMMANDS = 2  # commands of late hops that were not sent
+    RESTART = 3  # the chain restarted: backlog in samples
+    LINK = 4  # hand link: 0 lost, 1 connected
+    STOP = 5  # a person asked to stop
+    RELEASE = 6  # a person asked to release
+    BUNDLE = 7  # another bundle took over
+    OVERRUN = 8  # samples that the source says it dropped
+    DISK_RESERVE = 9  # recording stopped: free bytes, reserve in bytes
+    NOTE = 10  # see the note with the same sample index
+    SNAPSHOT = 11  # carried state was stored
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened at an absolute sample index; its numbers mean what EventKind says."""
+
+    sample_index: int
+    kind: int
+    first: int = 0
+    second: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Free text at an absolute sample index."""
+
+    sample_index: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """k commands that left the gate: targets (k, 6) in -1..1, `times_ns` (k, 2) issued and expires on the
+    host's monotonic clock, `quality` (k, 4): gesture index, warming, confidence, healthy fraction."""
+
+    sample_index: NDArray[np.int64]
+    targets: NDArray[np.float32]
+    times_ns: NDArray[np.int64]
+    quality: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class HandStates:
+    """k reports of the hand: positions (k, 6), NaN where it measures none; `times_ns` (k, 2) reported, and 1
+    in the second column where its watchdog had tripped. `sample_index` is the last sample received then."""
+
+    sample_index: NDArray[np.int64]
+    positions: NDArray[np.float32]
+    times_ns: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class HealthChanges:
+    """The mask (k, c) bool (True = masked) that holds from each sample index on."""
+
+    sample_index: NDArray[np.int64]
+    mask: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """All of it; None where nothing of the kind was recorded. `output_names` name the intents' outputs and
+    `bundle` is the identity of the bundle that made them."""
+
+    intents: Intents | None = None
+    output_names: tuple[str, ...] = ()
+    bundle: str = ""
+    commands: Commands | None = None
+    states: HandStates | None = None
+    health: HealthChanges | None = None
+    events: tuple[Event, ...] = ()
+    notes: tuple[Note, ...] = ()
+
+
+NOTHING_RECORDED = Recorded()
