@@ -14,6 +14,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from decoder.chain import FrontEnd
+from decoder.session.model import Session, iter_blocks
 from firmware_bridge.errors import NervehandError
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -22,6 +24,7 @@ REST = 0
 UNLABELLED = -1
 NO_TRIAL = 0
 NO_REPETITION = 0
+BLOCK_S = 1.0
 FIXED_PIECE_S = 5.0
 """Length of the pieces of a recording that names neither gestures nor trials, in seconds."""
 
@@ -173,6 +176,65 @@ def feature_stream(
         segment=segment,
         hop_s=hop_samples / rate_hz,
     )
+
+
+def session_stream(
+    session: Session,
+    front_end: FrontEnd,
+    hop_samples: int,
+    gesture_names: Sequence[str] | None = None,
+    truth_names: Sequence[str] | None = None,
+) -> FeatureStream:
+    """A whole session through the front end, in recorded order, and what was true at each hop.
+
+    `hop_samples` counts raw samples. Labels become indices of `gesture_names`, matched by name (default: the
+    session's own; 0 is rest in both). Truth columns are `truth_names` in their order (default: all); where
+    the session lacks one of them, the stream has no truth.
+    """
+    front_end.reset()
+    rate_hz = session.info.rate_hz
+    found = [front_end.process(block)[0] for block in iter_blocks(session, max(1, round(BLOCK_S * rate_hz)))]
+    sample_index = np.concatenate([part.sample_index for part in found])
+    if len(sample_index) == 0:
+        raise NervehandError(
+            f"session {session.meta.identifier} is too short for one feature window "
+            f"({session.n_samples} samples, {session.duration_s:.3f} s): record more"
+        )
+    labels: NDArray[np.integer] | None = session.labels
+    if labels is not None and gesture_names is not None:
+        labels = renamed(labels, session.gesture_names, gesture_names)
+    truth = session.truth
+    if truth is not None and truth_names is not None:
+        columns = [session.truth_names.index(name) for name in truth_names if name in session.truth_names]
+        truth = truth[:, columns] if len(columns) == len(truth_names) else None
+    return feature_stream(
+        np.concatenate([part.values for part in found]),
+        np.concatenate([part.masked for part in found]),
+        sample_index,
+        hop_samples=hop_samples,
+        rate_hz=rate_hz,
+        first_sample=session.first_sample,
+        label=labels,
+        trial=session.trial,
+        repetition=session.repetition,
+        truth=truth,
+    )
+
+
+def renamed(
+    label: NDArray[np.integer], names: Sequence[str], gesture_names: Sequence[str]
+) -> NDArray[np.int64]:
+    """Labels (n,) that index `names` as indices of `gesture_names`, matched by name; 0 is rest in both."""
+    target = np.zeros(len(names), np.int64)
+    for i in sorted(set(np.unique(label).tolist()) - {REST}):
+        if names[i] not in gesture_names[1:]:
+            raise NervehandError(
+                f"the session holds the gesture {names[i]!r}, which the decoder does not know "
+                f"({', '.join(gesture_names)}): choose sessions of these gestures, or fit a decoder on it"
+            )
+        target[i] = list(gesture_names).index(names[i])
+    found: NDArray[np.int64] = target[label]
+    return found
 
 
 def number_movements(
