@@ -51,7 +51,9 @@ class FrontEnd:
     Restarts at a gap: filters and windows begin anew at the first sample after it.
     """
 
-    def __init__(self, info: StreamInfo, coefficients: Coefficients, extractor: features.FeatureExtractor) -> None:
+    def __init__(
+        self, info: StreamInfo, coefficients: Coefficients, extractor: features.FeatureExtractor
+    ) -> None:
         self._n_channels = info.n_channels
         self._decimation = coefficients.decimation
         self._health = ChannelHealth(info)
@@ -83,13 +85,15 @@ class FrontEnd:
             self.start_sample = block.first_sample
         self._next_sample = block.first_sample + block.n_samples
         t = self.stage_ns
-        t[0] = time.perf_counter_ns()
+        t[0] = time.monotonic_ns()
         healthy = self._health.process(block)
-        t[1] = time.perf_counter_ns()
-        conditioned, mask, first = self._conditioner.process(healthy.samples, healthy.mask, healthy.first_sample)
-        t[2] = time.perf_counter_ns()
+        t[1] = time.monotonic_ns()
+        conditioned, mask, first = self._conditioner.process(
+            healthy.samples, healthy.mask, healthy.first_sample
+        )
+        t[2] = time.monotonic_ns()
         found = self._extractor.process(conditioned, mask, first)
-        t[3] = time.perf_counter_ns()
+        t[3] = time.monotonic_ns()
         k, f = found.masked.shape
         healthy_fraction = np.ones(k, np.float32)
         if found.masked.any():
@@ -122,7 +126,7 @@ class DecodeChain:
         self._warm_from = 0
         self._on_event = on_event
         self.stage_ns = np.zeros(len(STAGES) + 1, np.int64)
-        """perf_counter times of the last `process`: when each stage began, and the end."""
+        """time.monotonic_ns of the last `process`: when each stage began, and the end."""
 
     def reset(self) -> None:
         """Forget the past: the next block starts anew, warming."""
@@ -139,7 +143,7 @@ class DecodeChain:
             self._on_event(ChainEvent(block.first_sample, "gap", text))
         z = self._normalisation.apply(found.values, found.masked)
         outputs, probabilities = self._engine.process(z)
-        engine_end_ns = time.perf_counter_ns()
+        engine_end_ns = time.monotonic_ns()
         raw = EngineOutput(
             found.sample_index,
             outputs,
@@ -150,7 +154,7 @@ class DecodeChain:
         intents = self._decision.process(raw)
         self.stage_ns[:4] = self.front_end.stage_ns
         self.stage_ns[4] = engine_end_ns
-        self.stage_ns[5] = time.perf_counter_ns()
+        self.stage_ns[5] = time.monotonic_ns()
         return intents
 
     def _start(self, sample_index: int) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.hand import DOF_NAMES, N_DOF
+from firmware_bridge.pacing import paced
 from firmware_bridge.stream import SignalBlock, StreamInfo
 
 GESTURES: tuple[tuple[str, tuple[float, ...]], ...] = (
@@ -262,20 +263,16 @@ class SimulatedSource:
         self._open = True
 
     def blocks(self) -> Iterator[SignalBlock]:
-        start_ns, first = self._clock_ns(), 0
+        blocks = self._unpaced()
+        return paced(blocks, self.info.rate_hz, self._clock_ns, self._sleep) if self._paced else blocks
+
+    def _unpaced(self) -> Iterator[SignalBlock]:
+        first = 0
         while self._open and (self._n_samples is None or first < self._n_samples):
-            n = (
-                self._block_samples
-                if self._n_samples is None
-                else min(self._block_samples, self._n_samples - first)
-            )
-            samples = self._subject.samples(first, n)
-            if self._paced:
-                due_ns = start_ns + round((first + n) / self.info.rate_hz * 1e9)
-                wait_s = (due_ns - self._clock_ns()) / 1e9
-                if wait_s > 0:
-                    self._sleep(wait_s)
-            yield SignalBlock(samples, first, arrival_ns=self._clock_ns())
+            n = self._block_samples
+            if self._n_samples is not None:
+                n = min(n, self._n_samples - first)
+            yield SignalBlock(self._subject.samples(first, n), first)
             first += n
 
     def close(self) -> None:

@@ -1,0 +1,46 @@
+"""A recorded session as a source: any session, paced by its own samples or as fast as asked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from decoder.session.model import Session, iter_blocks
+from firmware_bridge.pacing import paced
+from firmware_bridge.stream import SignalBlock, StreamInfo
+
+
+class SessionSource:
+    """Delivers a session's signal in blocks; with `is_paced` at its own sampling rate, otherwise without waiting."""
+
+    def __init__(
+        self,
+        session: Session,
+        block_samples: int,
+        is_paced: bool = True,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._session, self._block_samples, self._is_paced = session, block_samples, is_paced
+        self._clock_ns, self._sleep = clock_ns, sleep
+        self._open = False
+
+    @property
+    def info(self) -> StreamInfo:
+        return self._session.info
+
+    def connect(self) -> None:
+        self._open = True
+
+    def blocks(self) -> Iterator[SignalBlock]:
+        blocks = self._until_closed()
+        return paced(blocks, self.info.rate_hz, self._clock_ns, self._sleep) if self._is_paced else blocks
+
+    def _until_closed(self) -> Iterator[SignalBlock]:
+        for block in iter_blocks(self._session, self._block_samples):
+            if not self._open:
+                return
+            yield block
+
+    def close(self) -> None:
+        self._open = False

@@ -1,0 +1,195 @@
+"""A decoder at work in real time: source, chain, gate and hand in one loop, watched by a screen."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from decoder.bundle import Bundle
+from decoder.chain import ChainEvent, DecodeChain
+from decoder.intent import IntentDigest, Intents
+from firmware_bridge.guard import GuardLoop
+from firmware_bridge.hand import N_DOF, Hand, HandCommand, Quality
+from firmware_bridge.stream import SignalBlock, Source
+from nervehand.latency import LatencyHistogram
+from nervehand.screen import Screen, Snapshot, StageLatency
+
+COMMAND_LIFETIME_S = 0.2  # a command that nothing follows expires, and the gate relaxes
+LATE_HOPS = 2  # a hop that is this many hops old is decoded, but commands nothing
+_SNAPSHOT_S = 0.125
+_HISTORY = 24
+_STAGES = ("wait", "conditioning + features", "engine", "decision", "gate + send", "sample to sent")
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSummary:
+    """What happened while it ran. Latencies: host arrival of a hop's last sample to `Hand.send`'s return."""
+
+    elapsed_s: float
+    hops: int
+    warming_hops: int
+    commands_applied: int
+    commands_withheld: int
+    commands_dropped: int
+    restarts: int
+    latency_us: dict[str, dict[str, float | None]]
+    link: str
+    gate: str
+    intents_sha256: str
+
+
+class LiveRun:
+    """Decodes a source and moves a hand until the source ends or `stop` is set.
+
+    An exception in the decode path reaches the gate as a fault before it reaches the caller.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        source: Source,
+        bundle: Bundle,
+        guard: GuardLoop,
+        hand: Hand,
+        screen: Screen,
+        cue_at: Callable[[int], str] = lambda sample_index: "",
+    ) -> None:
+        self._title, self._source, self._bundle = title, source, bundle
+        self._guard, self._hand, self._screen, self._cue_at = guard, hand, screen, cue_at
+        self._chain = DecodeChain(bundle, source.info, self._on_chain_event)
+        self._gestures = bundle.manifest.gestures
+        self._late_ns = round(LATE_HOPS * bundle.hop_s * 1e9)
+        self._lifetime_ns = round(COMMAND_LIFETIME_S * 1e9)
+        self._histograms = {stage: LatencyHistogram() for stage in _STAGES}
+        self._digest = IntentDigest()
+        self._hops = self._warming = self._dropped = self._restarts = 0
+        self._newest: Intents | None = None
+        self._levels: deque[np.ndarray] = deque(maxlen=_HISTORY)
+        self._recent: list[np.ndarray] = []
+        self._shown_ns = 0
+
+    def run(self, stop: threading.Event) -> LiveSummary:
+        """Blocks until done. The guard must be started and armed by the caller, who also closes it."""
+        started_ns = time.monotonic_ns()
+        gc.collect()
+        gc.freeze()
+        self._source.connect()
+        try:
+            for block in self._source.blocks():
+                if stop.is_set():
+                    break
+                self._decode(block)
+                self._watch(block, started_ns)
+        except Exception as error:
+            self._guard.report_fault("decoder", repr(error))
+            raise
+        finally:
+            self._source.close()
+            gc.unfreeze()
+        return self._summary((time.monotonic_ns() - started_ns) / 1e9)
+
+    def _decode(self, block: SignalBlock) -> None:
+        intents = self._chain.process(block)
+        if not len(intents):
+            return
+        self._hops += len(intents)
+        self._warming += int(intents.warming.sum())
+        self._digest.update(intents)
+        self._newest = intents
+        now_ns = time.monotonic_ns()
+        self._dropped += len(intents) - 1  # only the newest of a block can still matter
+        if now_ns - block.arrival_ns > self._late_ns:
+            self._dropped += 1
+            return
+        sent_ns = self._guard.submit(self._command(intents, now_ns))
+        stages = self._chain.stage_ns
+        self._histograms["wait"].add(int(stages[0]) - block.arrival_ns)
+        self._histograms["conditioning + features"].add(int(stages[3] - stages[0]))
+        self._histograms["engine"].add(int(stages[4] - stages[3]))
+        self._histograms["decision"].add(int(stages[5] - stages[4]))
+        if sent_ns is not None:
+            self._histograms["gate + send"].add(sent_ns - int(stages[5]))
+            self._histograms["sample to sent"].add(sent_ns - block.arrival_ns)
+
+    def _command(self, intents: Intents, now_ns: int) -> HandCommand:
+        return HandCommand(
+            targets=intents.positions[-1],
+            sample_index=int(intents.sample_index[-1]),
+            issued_ns=now_ns,
+            expires_ns=now_ns + self._lifetime_ns,
+            gesture=self._gestures[int(intents.gesture[-1])],
+            quality=Quality(
+                warming=bool(intents.warming[-1]),
+                confidence=float(intents.probability[-1]),
+                healthy_fraction=float(intents.healthy_fraction[-1]),
+            ),
+        )
+
+    def _on_chain_event(self, event: ChainEvent) -> None:
+        self._restarts += 1
+
+    def _watch(self, block: SignalBlock, started_ns: int) -> None:
+        self._recent.append(block.samples)
+        now_ns = time.monotonic_ns()
+        if now_ns - self._shown_ns < _SNAPSHOT_S * 1e9:
+            return
+        self._shown_ns = now_ns
+        recent = np.concatenate(self._recent).astype(np.float64) * block.scale_uv
+        self._recent.clear()
+        self._levels.append(recent.std(0) if self._source.info.kind != "envelope" else recent.mean(0))
+        self._screen.show(self._snapshot(block, (now_ns - started_ns) / 1e9))
+
+    def _snapshot(self, block: SignalBlock, elapsed_s: float) -> Snapshot:
+        intents, state, decision = self._newest, self._hand.state, self._guard.decision
+        levels = np.nan_to_num(np.array(self._levels))
+        gate = "-" if decision is None else decision.state.value
+        if decision is not None and decision.cause is not None:
+            gate += f" ({decision.cause.value})"
+        return Snapshot(
+            title=self._title,
+            elapsed_s=elapsed_s,
+            channels=list(self._source.info.channel_names),
+            levels_uv=[round(float(v), 2) for v in levels[-1]],
+            history_uv=[[round(float(v), 2) for v in column] for column in levels.T],
+            masked=[bool(m) for m in self._chain.front_end.masked_now],
+            wanted=[0.0] * N_DOF if intents is None else [float(v) for v in intents.positions[-1]],
+            shown=[0.0] * N_DOF if state is None else [float(v) for v in state.positions],
+            gesture="" if intents is None else self._gestures[int(intents.gesture[-1])],
+            probability=0.0 if intents is None else float(intents.probability[-1]),
+            cue=self._cue_at(block.first_sample),
+            warming=intents is None or bool(intents.warming[-1]),
+            gate=gate,
+            link=self._hand.link.value,
+            hops=self._hops,
+            commands_applied=self._guard.counters.commands_applied,
+            commands_dropped=self._dropped,
+            latency=[
+                StageLatency(stage, h.percentile_us(50), h.percentile_us(95), h.percentile_us(99))
+                for stage, h in self._histograms.items()
+            ],
+        )
+
+    def _summary(self, elapsed_s: float) -> LiveSummary:
+        decision = self._guard.decision
+        return LiveSummary(
+            elapsed_s=elapsed_s,
+            hops=self._hops,
+            warming_hops=self._warming,
+            commands_applied=self._guard.counters.commands_applied,
+            commands_withheld=self._guard.counters.commands_withheld,
+            commands_dropped=self._dropped + self._guard.counters.commands_late,
+            restarts=self._restarts,
+            latency_us={
+                stage: {f"p{p}": h.percentile_us(p) for p in (50, 95, 99)} | {"max": h.largest_us}
+                for stage, h in self._histograms.items()
+            },
+            link=self._hand.link.value,
+            gate="" if decision is None else decision.state.value,
+            intents_sha256=self._digest.hexdigest(),
+        )
