@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,7 +50,9 @@ class ConditioningSettings:
         if not self.notch_q > 0:
             raise NervehandError(f"notch_q is {self.notch_q}: give a quality factor above 0")
         if self.rereference not in REREFERENCES:
-            raise NervehandError(f"re-reference is {self.rereference!r}: use one of {', '.join(REREFERENCES)}")
+            raise NervehandError(
+                f"re-reference is {self.rereference!r}: use one of {', '.join(REREFERENCES)}"
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +81,9 @@ class Coefficients:
                 f"filter coefficients have shapes {shapes}: expected (taps,), (sections, 6), (sections, 2)"
             )
         if len(self.fir) < self.decimation:
-            raise NervehandError(f"{len(self.fir)} anti-alias taps for a decimation by {self.decimation}: give more")
+            raise NervehandError(
+                f"{len(self.fir)} anti-alias taps for a decimation by {self.decimation}: give more"
+            )
         if not all(np.isfinite(array).all() for array in (self.fir, self.sos, self.zi)):
             raise NervehandError("filter coefficients are not finite: design them again")
 
@@ -108,7 +113,7 @@ def conditioned_names(channel_names: tuple[str, ...], rereference: Rereference) 
     """The names of the channels that leave the conditioner: 'a-b' where channel b was subtracted from a."""
     if rereference != "bipolar":
         return channel_names
-    return tuple(f"{a}-{b}" for a, b in zip(channel_names, channel_names[1:], strict=False))
+    return tuple(f"{a}-{b}" for a, b in itertools.pairwise(channel_names))
 
 
 WORK_VALUES = 1 << 15
@@ -126,7 +131,9 @@ class Conditioner:
 
     def __init__(self, coefficients: Coefficients, n_channels: int) -> None:
         if n_channels < 1 or (coefficients.rereference != "none" and n_channels < 2):
-            raise NervehandError(f"{n_channels} channels with re-reference {coefficients.rereference!r}: give more channels")
+            raise NervehandError(
+                f"{n_channels} channels with re-reference {coefficients.rereference!r}: give more channels"
+            )
         self.coefficients = coefficients
         self.n_channels_in = n_channels
         self.n_channels = n_channels - (coefficients.rereference == "bipolar")
@@ -134,7 +141,9 @@ class Conditioner:
         sections = len(coefficients.sos)
         rows = max(coefficients.decimation, 16, WORK_VALUES // (groups * LANES))
         self._fir = np.ascontiguousarray(coefficients.fir)
-        self._sections = np.concatenate([coefficients.sos / coefficients.sos[:, 3:4], coefficients.zi], axis=1)
+        self._sections = np.concatenate(
+            [coefficients.sos / coefficients.sos[:, 3:4], coefficients.zi], axis=1
+        )
         self._order = REREFERENCES.index(coefficients.rereference)
         self._work = np.zeros((taps - 1 + rows, groups * LANES))
         self._state = np.zeros((groups, sections, 2, LANES)).reshape(-1)
@@ -210,7 +219,6 @@ def _condition(
     history = taps - 1
     piece = work.shape[0] - history
     width = work.shape[1]
-    groups = width // LANES
     flat = work.reshape(-1)
     emitted = 0
     for begin in range(0, n, piece):

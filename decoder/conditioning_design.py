@@ -53,7 +53,8 @@ def design(settings: ConditioningSettings, info: StreamInfo) -> Coefficients:
         )
     if settings.rereference != "none" and info.n_channels < 2:
         raise NervehandError(
-            f"re-reference {settings.rereference!r} needs 2 channels or more, the stream has {info.n_channels}: use 'none'"
+            f"re-reference {settings.rereference!r} needs 2 channels or more, the stream has {info.n_channels}:"
+            " use 'none'"
         )
     rate = info.rate_hz / settings.decimation
     highest = HIGHEST_FRACTION * rate

@@ -39,7 +39,9 @@ class HealthSettings:
 
     def __post_init__(self) -> None:
         if not 0 < self.rail_fraction <= 1:
-            raise NervehandError(f"rail_fraction is {self.rail_fraction}: give a fraction of full scale in (0, 1]")
+            raise NervehandError(
+                f"rail_fraction is {self.rail_fraction}: give a fraction of full scale in (0, 1]"
+            )
         if not self.implausible_uv > 0:
             raise NervehandError(f"implausible_uv is {self.implausible_uv}: give microvolts above 0")
         if self.flat_s is not None and not self.flat_s > 0:
@@ -98,14 +100,14 @@ class ChannelHealth:
 
     def process(self, block: SignalBlock) -> HealthyBlock:
         """Judge a block; raises where it has another channel count, sample type or shape than the stream's."""
-        raw = block.samples
+        raw: NDArray[np.float32] | NDArray[np.float64] | NDArray[np.int16] = block.samples
         if raw.ndim != 2 or raw.shape[1] != self._n_channels:
             raise StreamMismatchError(
                 f"a block of shape {raw.shape} came from a stream of {self._n_channels} channels:"
                 f" blocks are (samples, {self._n_channels})"
             )
         if not raw.flags.c_contiguous:
-            raw = np.ascontiguousarray(raw)
+            raw = raw.copy()
         scale, limit = np.float32(1.0), self._limit
         if raw.dtype == np.int16:
             scale = np.float32(block.scale_uv)
