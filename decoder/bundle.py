@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from decoder.conditioning import Coefficients, ConditioningSettings
 from decoder.decision import DecisionSettings, PositionMap
+from decoder.features import FeatureSettings
 from decoder.normalisation import Normalisation
 from firmware_bridge.errors import NervehandError, StreamMismatchError
 from firmware_bridge.stream import StreamInfo, StreamKind
@@ -59,15 +60,10 @@ class OutputSpec(_Part):
 
 
 class FeatureSpec(_Part):
-    """Which features run (`set` names a module of decoder.features), over which window, at which hop.
-
-    `window_samples` and `hop_samples` count conditioned samples.
-    """
+    """Which features run: `set` names a module of decoder.features."""
 
     set: str
-    names: tuple[str, ...]
-    window_samples: Annotated[int, Field(gt=0)]
-    hop_samples: Annotated[int, Field(gt=0)]
+    settings: FeatureSettings
 
 
 class TrainingSession(_Part):
@@ -126,7 +122,7 @@ class Bundle:
     @property
     def hop_raw_samples(self) -> int:
         """Samples of the stream between two intents."""
-        return self.manifest.features.hop_samples * self.manifest.conditioning.decimation
+        return self.manifest.features.settings.hop_samples * self.manifest.conditioning.decimation
 
     def require_stream(self, info: StreamInfo) -> None:
         """Raise StreamMismatchError, naming both sides, unless the decoder was made for this stream."""

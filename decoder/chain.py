@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from decoder import features
 from decoder.bundle import Bundle
-from decoder.conditioning import Coefficients, Conditioner
+from decoder.conditioning import Coefficients, Conditioner, conditioned_names
 from decoder.decision import Decision
 from decoder.engine import StepEngine
+from decoder.features import FeatureSettings
 from decoder.health import ChannelHealth
 from decoder.intent import EngineOutput, Intents
 from firmware_bridge.errors import StreamMismatchError
@@ -52,20 +53,29 @@ class FrontEnd:
     """
 
     def __init__(
-        self, info: StreamInfo, coefficients: Coefficients, extractor: features.FeatureExtractor
+        self, info: StreamInfo, coefficients: Coefficients, feature_set: str, settings: FeatureSettings
     ) -> None:
         self._n_channels = info.n_channels
         self._decimation = coefficients.decimation
         self._health = ChannelHealth(info)
         self._conditioner = Conditioner(coefficients, info.n_channels)
-        self._extractor = extractor
-        self._next_sample: int | None = None
-        self.start_sample = 0
+        names = conditioned_names(info.channel_names, coefficients.rereference)
+        self._extractor = features.load(feature_set).make(settings, names)
+        self.next_sample: int | None = None
+        """Index of the sample that continues the stream; None before the first block and after a reset."""
+        self.masked_now = np.zeros(info.n_channels, np.bool_)
+        """Which channels the last sample found masked."""
         self.stage_ns = np.zeros(4, np.int64)
+        """time.monotonic_ns of the last `process`: when each of the three stages began, and the end."""
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """One per column of the features."""
+        return self._extractor.names
 
     def reset(self) -> None:
         """Forget everything: the next block starts anew, wherever it begins."""
-        self._next_sample = None
+        self.next_sample = None
 
     def process(self, block: SignalBlock) -> tuple[Features, bool]:
         """The block's features, and whether the chain restarted before it (a first block is no restart).
@@ -77,13 +87,12 @@ class FrontEnd:
                 f"a block of shape {block.samples.shape} in a stream of {self._n_channels} channels: "
                 "the front-end and the decoder must agree"
             )
-        restarted = self._next_sample is not None and self._next_sample != block.first_sample
-        if self._next_sample != block.first_sample:
+        restarted = self.next_sample is not None and self.next_sample != block.first_sample
+        if self.next_sample != block.first_sample:
             self._health.reset()
             self._conditioner.reset()
             self._extractor.reset()
-            self.start_sample = block.first_sample
-        self._next_sample = block.first_sample + block.n_samples
+        self.next_sample = block.first_sample + block.n_samples
         t = self.stage_ns
         t[0] = time.monotonic_ns()
         healthy = self._health.process(block)
@@ -94,6 +103,8 @@ class FrontEnd:
         t[2] = time.monotonic_ns()
         found = self._extractor.process(conditioned, mask, first)
         t[3] = time.monotonic_ns()
+        if block.n_samples:
+            self.masked_now = healthy.mask[-1]
         k, f = found.masked.shape
         healthy_fraction = np.ones(k, np.float32)
         if found.masked.any():
@@ -114,10 +125,9 @@ class DecodeChain:
     ) -> None:
         bundle.require_stream(info)
         manifest = bundle.manifest
-        extractor = features.load(manifest.features.set).make(
-            manifest.features.settings(), info, bundle.coefficients
+        self.front_end = FrontEnd(
+            info, bundle.coefficients, manifest.features.set, manifest.features.settings
         )
-        self.front_end = FrontEnd(info, bundle.coefficients, extractor)
         self._normalisation = bundle.normalisation
         self._engine = StepEngine(bundle.step_graph)
         span = np.array([o.upper - o.lower for o in manifest.outputs], np.float32)
@@ -143,6 +153,11 @@ class DecodeChain:
             self._on_event(ChainEvent(block.first_sample, "gap", text))
         z = self._normalisation.apply(found.values, found.masked)
         outputs, probabilities = self._engine.process(z)
+        if not (np.isfinite(outputs).all() and np.isfinite(probabilities).all()):
+            self._on_event(
+                ChainEvent(block.first_sample, "fault", "the network's answer is not finite: restarted")
+            )
+            self.reset()  # what leaves now is not finite either, and the gate answers that
         engine_end_ns = time.monotonic_ns()
         raw = EngineOutput(
             found.sample_index,

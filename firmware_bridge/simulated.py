@@ -33,6 +33,9 @@ GESTURES: tuple[tuple[str, tuple[float, ...]], ...] = (
 )
 """Gesture names with their posture in the order of DOF_NAMES."""
 
+SCALE_UV = 0.195
+"""Microvolts per count, as Intan's RHD amplifiers deliver them."""
+
 _FRAME_S = 0.1  # the unit of generation: each frame is a pure function of (seed, frame number)
 _UNITS_PER_DIRECTION = 6
 _PEAK_RATE_HZ = 60.0  # upper end of motor-unit rates in strong contractions
@@ -100,7 +103,7 @@ class SimulatedSubject:
                 f"{'median' if i < n_channels // 2 else 'ulnar'}/{i:02d}" for i in range(n_channels)
             ),
             nerve="median, ulnar",
-            full_scale_uv=6390.0,
+            full_scale_uv=32767 * SCALE_UV,
             mains_hz=mains_hz,
         )
         self._frame = round(_FRAME_S * rate_hz)
@@ -137,9 +140,9 @@ class SimulatedSubject:
             (number // n_movements + 1).astype(np.int16),
         )
 
-    def samples(self, first: int, n: int) -> NDArray[np.float32]:
-        """(n, n_channels) float32 in microvolts."""
-        out = np.empty((n, self.info.n_channels), np.float32)
+    def samples(self, first: int, n: int) -> NDArray[np.int16]:
+        """(n, n_channels) int16 counts of SCALE_UV microvolts."""
+        out = np.empty((n, self.info.n_channels), np.int16)
         done = 0
         while done < n:
             frame, offset = divmod(first + done, self._frame)
@@ -148,7 +151,7 @@ class SimulatedSubject:
             done += take
         return out
 
-    def _make_frame(self, frame: int) -> NDArray[np.float32]:
+    def _make_frame(self, frame: int) -> NDArray[np.int16]:
         first, n, c = frame * self._frame, self._frame, self.info.n_channels
         generator = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, 0, frame]))
         out = generator.standard_normal((n, c), dtype=np.float32) * np.float32(_NOISE_UV)
@@ -160,7 +163,7 @@ class SimulatedSubject:
                 begin, end = max(start, first), min(start + waveform.shape[0], first + n)
                 if begin < end:
                     out[begin - first : end - first] += waveform[begin - start : end - start]
-        return out
+        return np.clip(np.rint(out / np.float32(SCALE_UV)), -32768, 32767).astype(np.int16)
 
     def _spikes(self, frame: int) -> list[tuple[int, NDArray[np.float32]]]:
         """(first sample, waveform) of every spike that starts in a frame: one chance per unit and slot."""
@@ -272,7 +275,7 @@ class SimulatedSource:
             n = self._block_samples
             if self._n_samples is not None:
                 n = min(n, self._n_samples - first)
-            yield SignalBlock(self._subject.samples(first, n), first)
+            yield SignalBlock(self._subject.samples(first, n), first, scale_uv=SCALE_UV)
             first += n
 
     def close(self) -> None:

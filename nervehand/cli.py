@@ -1,0 +1,265 @@
+"""The command line: one function per command, each thin; what is heavy loads when a command needs it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import nervehand
+from firmware_bridge.errors import NervehandError
+
+app = typer.Typer(
+    name="nervehand",
+    help="A real-time decoder for prosthetic hands: nerve signals in, six degrees of freedom out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+import_app = typer.Typer(help="Turn a recording of a lab into a session.", no_args_is_help=True)
+app.add_typer(import_app, name="import")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Repetitions = Annotated[
+    str | None, typer.Option("--repetitions", help="Only these, for example 2,5,7; all where not given.")
+]
+OutSession = Annotated[Path, typer.Argument(metavar="OUT.nwb", help="The session to write.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace the output file where it exists.")]
+
+
+def main() -> None:
+    """Run the command line; an error that a person should read is one line and exit status 2."""
+    try:
+        app(standalone_mode=True)
+    except NervehandError as error:
+        print(f"nervehand: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("nervehand: stopped", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"nervehand {nervehand.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def demo(
+    seconds: Annotated[float, typer.Option(help="How long to run.", min=0.5)] = 30.0,
+    seed: Annotated[
+        int, typer.Option(help="Where the simulated session begins: another seed, another order.")
+    ] = 0,
+    headless: Annotated[bool, typer.Option("--headless", help="No screen.")] = False,
+    as_json: Json = False,
+) -> None:
+    """A simulated nerve moves a virtual hand over Bluetooth LE, decoded in real time."""
+    from nervehand.demo import run_demo
+
+    run_demo(seconds, seed, headless=headless, as_json=as_json)
+
+
+@app.command()
+def simulate(
+    out: OutSession,
+    seed: Annotated[int, typer.Option(help="Which simulated subject.", min=0)] = 1,
+    repetitions: Annotated[int, typer.Option(help="How often each movement is made.", min=1)] = 10,
+    from_repetition: Annotated[
+        int, typer.Option(help="Begin here: later repetitions of a seed are the same person, unseen.", min=1)
+    ] = 1,
+    channels: Annotated[int, typer.Option(help="Number of electrodes.", min=1)] = 16,
+    rate: Annotated[float, typer.Option(help="Sampling rate in Hz.")] = 10_000.0,
+    force: Force = False,
+) -> None:
+    """Record a cued session of the simulated subject."""
+    from decoder.session.writer import write_session
+    from nervehand.simulate import simulated_session
+
+    _free_to_write(out, force)
+    session = simulated_session(seed, repetitions, channels, rate, from_repetition)
+    write_session(session, out)
+    print(_described(out, session.n_samples, session.info.rate_hz, session.info.n_channels))
+
+
+@import_app.command("ninapro")
+def import_ninapro(
+    path: Annotated[Path, typer.Argument(help="A NinaPro .mat or .npz file.")],
+    out: OutSession,
+    force: Force = False,
+) -> None:
+    """NinaPro's public files: rectified or raw EMG, with the data glove as truth."""
+    from decoder.importers import ninapro
+
+    _import(ninapro.read(path), out, force)
+
+
+@import_app.command("arrays")
+def import_arrays(
+    path: Annotated[Path, typer.Argument(metavar="FILE.npz", help="Any lab's data as named arrays.")],
+    out: OutSession,
+    force: Force = False,
+) -> None:
+    """Arrays by name: signal (samples, channels) in microvolts, rate in Hz, kind nerve, emg or envelope.
+
+    Optionally labels (samples,) with names, trial (samples,), repetition (samples,), and truth (samples,
+    columns) with truth_names.
+    """
+    from decoder.importers import arrays
+
+    _import(arrays.read(path), out, force)
+
+
+@app.command()
+def fit(
+    sessions: Annotated[list[Path], typer.Argument(metavar="SESSION...", help="Sessions to learn from.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DECODER.nhb", help="The decoder to write.")],
+    network: Annotated[
+        str, typer.Option(help="compact (small and fast) or paper (1.6 M parameters).")
+    ] = "compact",
+    repetitions: Repetitions = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same decoder.", min=0)] = 0,
+    threads: Annotated[int, typer.Option(help="Processor threads; 0 uses every core.", min=0)] = 0,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Make a decoder from recorded sessions. Ctrl-C keeps the best so far."""
+    from nervehand.fitting import run_fit
+
+    _free_to_write(out, force)
+    run_fit(sessions, out, network, _numbers(repetitions), seed, threads, as_json=as_json)
+
+
+@app.command()
+def evaluate(
+    decoder: Annotated[Path, typer.Argument(metavar="DECODER.nhb", help="The decoder to score.")],
+    sessions: Annotated[list[Path], typer.Argument(metavar="SESSION...", help="Sessions to score it on.")],
+    repetitions: Repetitions = None,
+    recorded_order: Annotated[
+        bool, typer.Option("--recorded-order", help="Do not shuffle the trials: optimistic, and says so.")
+    ] = False,
+    any_wearer: Annotated[
+        bool, typer.Option("--any-wearer", help="Accept another person's, side's or array's session.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Score a decoder on sessions: trials shuffled, beside chance, mean and spread over seeded orders."""
+    from nervehand.evaluating import run_evaluate
+
+    run_evaluate(decoder, sessions, _numbers(repetitions), recorded_order, any_wearer, as_json=as_json)
+
+
+@app.command()
+def replay(
+    session: Annotated[Path, typer.Argument(metavar="SESSION", help="The recorded session.")],
+    bundle: Annotated[Path, typer.Option("--bundle", metavar="DECODER.nhb", help="The decoder.")],
+    hand: Annotated[str, typer.Option(help="virtual (over Bluetooth LE) or none.")] = "none",
+    speed: Annotated[str, typer.Option(help="1 is real time; max drives no hand.")] = "max",
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="INTENTS.nwb", help="Write the intents.")
+    ] = None,
+    block_samples: Annotated[
+        int | None, typer.Option("--block", help="Samples per block; the intents do not depend on it.", min=1)
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Stop after this much of the recording.", min=0.1)
+    ] = None,
+    any_wearer: Annotated[
+        bool, typer.Option("--any-wearer", help="Accept another person's, side's or array's decoder.")
+    ] = False,
+    headless: Annotated[bool, typer.Option("--headless", help="No screen.")] = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Run a recorded session through a decoder: the same bits every time."""
+    from nervehand.replaying import run_replay
+
+    if out is not None:
+        _free_to_write(out, force)
+    run_replay(
+        session, bundle, hand, speed, out, block_samples, seconds,
+        any_wearer=any_wearer, headless=headless, as_json=as_json,
+    )  # fmt: skip
+
+
+@app.command()
+def bench(
+    channels: Annotated[int, typer.Option(help="Number of channels.", min=1)] = 16,
+    rate: Annotated[float, typer.Option(help="Sampling rate in Hz.")] = 10_000.0,
+    hop: Annotated[float, typer.Option(help="Hop in milliseconds.", min=0.1)] = 20.0,
+    network: Annotated[str, typer.Option(help="paper or compact.")] = "paper",
+    runs: Annotated[int, typer.Option(help="Interleaved runs of each chain.", min=1)] = 5,
+    as_json: Json = False,
+) -> None:
+    """Compute per hop by stage beside its baselines, hot (back to back) and paced (one hop at a time)."""
+    from nervehand.bench import run_bench
+
+    run_bench(channels, rate, hop, network, runs, as_json=as_json)
+
+
+@app.command()
+def recover(
+    path: Annotated[Path, typer.Argument(metavar="SESSION.nwb", help="A session cut short.")],
+) -> None:
+    """Open a session whose recording was killed, and say to the sample what was lost."""
+    from decoder.session.recover import recover as recover_session
+
+    print(recover_session(path))
+
+
+def _numbers(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise NervehandError(
+            f"repetitions are {text!r}: give whole numbers with commas, for example 2,5,7"
+        ) from None
+    if min(numbers) < 1:
+        raise NervehandError(f"repetition {min(numbers)}: repetitions are counted from 1")
+    return numbers
+
+
+def _free_to_write(path: Path, force: bool) -> None:
+    if path.exists() and not force:
+        raise NervehandError(f"{path}: exists already: choose another name, or replace it with --force")
+    if not path.absolute().parent.is_dir():
+        raise NervehandError(f"{path}: the folder {path.parent} does not exist: make it first")
+
+
+def _described(path: Path, n_samples: int, rate_hz: float, n_channels: int) -> str:
+    return f"{path}: {n_samples / rate_hz:.1f} s of {n_channels} channels at {rate_hz:g} Hz"
+
+
+def print_json(values: object) -> None:
+    """One JSON object on standard output."""
+    print(json.dumps(values, indent=1, allow_nan=False))
+
+
+def _import(session: object, out: Path, force: bool) -> None:
+    from decoder.session.model import Session
+    from decoder.session.writer import write_session
+
+    assert isinstance(session, Session)
+    _free_to_write(out, force)
+    write_session(session, out)
+    print(_described(out, session.n_samples, session.info.rate_hz, session.info.n_channels))
+
+
+if __name__ == "__main__":
+    main()
