@@ -43,11 +43,13 @@ def states(positions: NDArray[np.floating]) -> NDArray[np.int8]:
 
 
 def dof_scores(true_positions: NDArray[np.floating], positions: NDArray[np.floating]) -> DofScores:
-    """State accuracy of each degree of freedom, from positions (n, d) in -1..1.
+    """State accuracy of each degree of freedom, from positions (n, d) in -1..1, NaN where not known.
 
     Balanced accuracy is the mean of two recalls, that of the active hops (the sign must be right) and that of
     the inactive ones.
     """
+    known = np.isfinite(true_positions).all(1)
+    true_positions, positions = true_positions[known], positions[known]
     if len(true_positions) == 0:
         raise NotScoredError("no hop with a true position")
     true, said = states(true_positions), states(positions)

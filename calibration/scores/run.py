@@ -87,12 +87,21 @@ def score_answers(
     `n_movements` is how many movements the decoder chooses among.
     """
     steady = reference.scored & events.steady(reference.label, reference.stretch, reference.hop_s)
-    for name, keep in ((prefix, reference.scored), (f"{prefix}steady_", steady)):
-        _score_gestures(table, name, reference, answers, keep)
-        _score_dofs(table, name, reference, answers, keep)
-        _score_outputs(table, name, reference, answers, keep)
+    score_hops(table, prefix, reference, answers, reference.scored)
+    score_hops(table, f"{prefix}steady_", reference, answers, steady)
+    if missing := _no_labels(reference):
+        table.absent(missing, *(name for name in table.scores if name.startswith(f"{prefix}steady_")))
     _score_changes(table, prefix, reference, answers, n_movements)
     _score_holds(table, prefix, reference, answers)
+
+
+def score_hops(
+    table: ScoreTable, prefix: str, reference: Reference, answers: Answers, keep: NDArray[np.bool_]
+) -> None:
+    """Enter the scores that look at the hops in `keep` (n,) one by one, each name with `prefix` before it."""
+    _score_gestures(table, prefix, reference, answers, keep)
+    _score_dofs(table, prefix, reference, answers, keep)
+    _score_outputs(table, prefix, reference, answers, keep)
 
 
 def score_commands(table: ScoreTable, reference: Reference, decided: Answers) -> None:
