@@ -7,6 +7,7 @@ Nothing here is used to decode.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,7 +64,10 @@ class PaperStyleChain:
         self._vectors = np.zeros((1, N_STEPS, 14 * s.n_channels), np.float32)
         torch.manual_seed(seed)
         network = PaperStyleNetwork(14 * s.n_channels, s.n_outputs, s.n_gestures).eval()
-        self._network = torch.ao.quantization.quantize_dynamic(network, {torch.nn.GRU, torch.nn.Linear})
+        quantize: Callable[[torch.nn.Module, set[type]], torch.nn.Module] = (
+            torch.ao.quantization.quantize_dynamic
+        )
+        self._network = quantize(network, {torch.nn.GRU, torch.nn.Linear})
 
     def process(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n, n_channels) microvolts, one hop long."""
@@ -86,7 +90,7 @@ class PaperStyleChain:
 
 
 def features_of_window(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The 14 features of (n, channels), channel-major, as Table 1 of PMC8260935 writes them, in plain NumPy."""
+    """The 14 features of (n, channels), channel-major, after Table 1 of PMC8260935, in plain NumPy."""
     n = len(x)
     centred = x - x.mean(0)
     slope = np.diff(x, axis=0)

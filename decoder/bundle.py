@@ -14,7 +14,7 @@ import os
 import tempfile
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from decoder.conditioning import Coefficients, ConditioningSettings
 from decoder.decision import DecisionSettings, PositionMap
 from decoder.features import FeatureSettings
-from decoder.normalisation import Normalisation
+from decoder.normalisation import Compression, Normalisation
 from firmware_bridge.errors import NervehandError, StreamMismatchError
 from firmware_bridge.stream import StreamInfo, StreamKind
 
@@ -60,10 +60,13 @@ class OutputSpec(_Part):
 
 
 class FeatureSpec(_Part):
-    """Which features run: `set` names a module of decoder.features."""
+    """Which features run (`set` names a module of decoder.features), and how their columns are compressed and clipped
+    before standardisation."""
 
     set: str
     settings: FeatureSettings
+    compress: tuple[Compression, ...]
+    clip: Annotated[float, Field(gt=0)]
 
 
 class TrainingSession(_Part):
@@ -105,7 +108,10 @@ class Manifest(_Part):
 
 @dataclass(frozen=True)
 class Bundle:
-    """A decoder, loaded. `sha256` is its identity (empty until it was written or read)."""
+    """A decoder, loaded. `sha256` is its identity (empty until it was written or read).
+
+    Raises NervehandError where its parts do not belong together.
+    """
 
     manifest: Manifest
     coefficients: Coefficients
@@ -113,6 +119,19 @@ class Bundle:
     position_map: PositionMap
     step_graph: bytes
     sha256: str = ""
+
+    def __post_init__(self) -> None:
+        m, positions = self.manifest, self.position_map
+        pairs = (
+            ("outputs", len(m.outputs), positions.matrix.shape[1]),
+            ("gestures", len(m.gestures), positions.postures.shape[0]),
+            ("features", len(m.features.compress), self.normalisation.n_features),
+        )
+        for what, declared, found in pairs:
+            if declared != found:
+                raise NervehandError(
+                    f"declares {declared} {what} but holds {found}: export the decoder again"
+                )
 
     @property
     def hop_s(self) -> float:
@@ -232,8 +251,17 @@ def unpack(data: bytes) -> Bundle:
         return Bundle(
             manifest,
             _coefficients(manifest, arrays),
-            Normalisation(**_group(arrays, "normalisation")),
-            PositionMap(**_group(arrays, "positions")),
+            Normalisation(
+                mean=_float32(arrays, "normalisation.mean"),
+                scale=_float32(arrays, "normalisation.scale"),
+                clip=manifest.features.clip,
+                compress=manifest.features.compress,
+            ),
+            PositionMap(
+                matrix=_float32(arrays, "positions.matrix"),
+                offset=_float32(arrays, "positions.offset"),
+                postures=_float32(arrays, "positions.postures"),
+            ),
             members["step.onnx"],
             digest,
         )
@@ -255,34 +283,35 @@ def _store(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
 
 def _arrays(bundle: Bundle) -> dict[str, NDArray[np.generic]]:
     filters = bundle.coefficients
-    arrays: dict[str, NDArray[np.generic]] = {
+    return {
         "conditioning.fir": filters.fir,
         "conditioning.sos": filters.sos,
         "conditioning.zi": filters.zi,
         "conditioning.notches_hz": np.array(filters.notches_hz, np.float64),
+        "normalisation.mean": bundle.normalisation.mean,
+        "normalisation.scale": bundle.normalisation.scale,
+        "positions.matrix": bundle.position_map.matrix,
+        "positions.offset": bundle.position_map.offset,
+        "positions.postures": bundle.position_map.postures,
     }
-    for group, part in (("normalisation", bundle.normalisation), ("positions", bundle.position_map)):
-        arrays |= {f"{group}.{field.name}": getattr(part, field.name) for field in fields(part)}
-    return arrays
 
 
 def _coefficients(manifest: Manifest, arrays: Mapping[str, NDArray[np.generic]]) -> Coefficients:
-    settings, stored = manifest.conditioning, _group(arrays, "conditioning")
+    settings = manifest.conditioning
     return Coefficients(
         input_rate_hz=manifest.stream.rate_hz,
         decimation=settings.decimation,
         rereference=settings.rereference,
-        fir=np.asarray(stored["fir"], np.float64),
-        sos=np.asarray(stored["sos"], np.float64),
-        zi=np.asarray(stored["zi"], np.float64),
+        fir=np.asarray(arrays["conditioning.fir"], np.float64),
+        sos=np.asarray(arrays["conditioning.sos"], np.float64),
+        zi=np.asarray(arrays["conditioning.zi"], np.float64),
         band_hz=settings.band_hz,
-        notches_hz=tuple(np.asarray(stored["notches_hz"], np.float64).tolist()),
+        notches_hz=tuple(np.asarray(arrays["conditioning.notches_hz"], np.float64).tolist()),
     )
 
 
-def _group(arrays: Mapping[str, NDArray[np.generic]], group: str) -> dict[str, NDArray[np.generic]]:
-    prefix = f"{group}."
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+def _float32(arrays: Mapping[str, NDArray[np.generic]], name: str) -> NDArray[np.float32]:
+    return np.asarray(arrays[name], np.float32)
 
 
 def _show(value: object) -> str:

@@ -101,16 +101,14 @@ class FrontEnd:
             healthy.samples, healthy.mask, healthy.first_sample
         )
         t[2] = time.monotonic_ns()
-        found = self._extractor.process(conditioned, mask, first)
+        values, masked, index = self._extractor.process(conditioned, mask, first)
         t[3] = time.monotonic_ns()
         if block.n_samples:
             self.masked_now = healthy.mask[-1]
-        k, f = found.masked.shape
-        healthy_fraction = np.ones(k, np.float32)
-        if found.masked.any():
-            healthy_fraction -= found.masked.sum(1, dtype=np.float32) / np.float32(f)
-        sample_index = (found.index + 1) * self._decimation - 1
-        return Features(found.features, found.masked, sample_index, healthy_fraction), restarted
+        healthy_fraction = np.ones(len(index), np.float32)
+        if masked.any():
+            healthy_fraction -= masked.sum(1, dtype=np.float32) / np.float32(masked.shape[1])
+        return Features(values, masked, (index + 1) * self._decimation - 1, healthy_fraction), restarted
 
 
 class DecodeChain:

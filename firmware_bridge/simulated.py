@@ -163,7 +163,10 @@ class SimulatedSubject:
                 begin, end = max(start, first), min(start + waveform.shape[0], first + n)
                 if begin < end:
                     out[begin - first : end - first] += waveform[begin - start : end - start]
-        return np.clip(np.rint(out / np.float32(SCALE_UV)), -32768, 32767).astype(np.int16)
+        counts: NDArray[np.int16] = np.clip(np.rint(out / np.float32(SCALE_UV)), -32768, 32767).astype(
+            np.int16
+        )
+        return counts
 
     def _spikes(self, frame: int) -> list[tuple[int, NDArray[np.float32]]]:
         """(first sample, waveform) of every spike that starts in a frame: one chance per unit and slot."""
@@ -240,7 +243,8 @@ def _minimum_jerk(x: NDArray[np.float64]) -> NDArray[np.float64]:
 class SimulatedSource:
     """The subject as a front-end: blocks paced by their own samples, or as fast as asked for.
 
-    `paced` False drops the waiting; the samples are the same. `clock_ns` and `sleep` are the host's.
+    Begins at `first_sample` of the subject's life. `is_paced` False drops the waiting; the samples are the
+    same. `clock_ns` and `sleep` are the host's.
     """
 
     def __init__(
@@ -248,14 +252,16 @@ class SimulatedSource:
         subject: SimulatedSubject,
         block_samples: int,
         n_samples: int | None = None,
-        paced: bool = True,
+        is_paced: bool = True,
+        first_sample: int = 0,
         clock_ns: Callable[[], int] = time.monotonic_ns,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         if block_samples < 1:
             raise NervehandError(f"blocks of {block_samples} samples: give at least one")
         self._subject, self._block_samples, self._n_samples = subject, block_samples, n_samples
-        self._paced, self._clock_ns, self._sleep = paced, clock_ns, sleep
+        self._is_paced, self._clock_ns, self._sleep = is_paced, clock_ns, sleep
+        self._first_sample = first_sample
         self._open = False
 
     @property
@@ -267,16 +273,17 @@ class SimulatedSource:
 
     def blocks(self) -> Iterator[SignalBlock]:
         blocks = self._unpaced()
-        return paced(blocks, self.info.rate_hz, self._clock_ns, self._sleep) if self._paced else blocks
+        return paced(blocks, self.info.rate_hz, self._clock_ns, self._sleep) if self._is_paced else blocks
 
     def _unpaced(self) -> Iterator[SignalBlock]:
-        first = 0
-        while self._open and (self._n_samples is None or first < self._n_samples):
+        done = 0
+        while self._open and (self._n_samples is None or done < self._n_samples):
             n = self._block_samples
             if self._n_samples is not None:
-                n = min(n, self._n_samples - first)
+                n = min(n, self._n_samples - done)
+            first = self._first_sample + done
             yield SignalBlock(self._subject.samples(first, n), first, scale_uv=SCALE_UV)
-            first += n
+            done += n
 
     def close(self) -> None:
         self._open = False
