@@ -1,161 +1,24 @@
 """The only way to a hand: limits, expiry and quality of each command, and the declared safe action otherwise.
 
 `SafetyGate.step` is called at a steady rate whether or not a command arrived. It has no clock, no thread and
-no I/O, and knows nothing of decoding: the table `RULES`, `GateLimits` and the state of the link decide what
-it may send. docs/safety.md draws its states.
+no I/O, and knows nothing of decoding: `gate_rules.RULES`, `GateLimits` and the state of the link decide what it
+may send. docs/safety.md draws its states.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import Enum
-from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from firmware_bridge.errors import NervehandError
-from firmware_bridge.hand import N_DOF, HandCapabilities, HandCommand, HandState, LinkState, WatchdogAction
+from firmware_bridge.gate_rules import GRAVITY, RULES, Cause, GateLimits, GateState, Recovery, SafeAction
+from firmware_bridge.hand import N_DOF, HandCommand, HandState, LinkState, WatchdogAction
+
+__all__ = ["Cause", "GateDecision", "GateEvent", "GateLimits", "GateState", "SafeAction", "SafetyGate"]
 
 NS = 1_000_000_000
-
-
-class GateState(Enum):
-    """What the hand can expect of the gate."""
-
-    DISARMED = "disarmed"
-    """Sends nothing."""
-    ARMED = "armed"
-    """Follows the commands."""
-    HOLDING = "holding"
-    """Sends the last position again."""
-    RELAXING = "relaxing"
-    """Goes to rest, slowly."""
-    RELEASED = "released"
-    """Goes to rest within the speed limit and stays there, until armed again."""
-    FAULTED = "faulted"
-    """As the fault's action says, until armed again."""
-
-
-class SafeAction(Enum):
-    """What is sent instead of a command."""
-
-    HOLD = "hold"
-    RELAX = "relax"
-    SILENT = "send nothing"
-
-
-class Recovery(Enum):
-    """What ends a cause, once its condition is gone."""
-
-    AT_ONCE = "at once"
-    THROUGH_REST = "once the intent has passed rest"
-    BY_ARMING = "by arming"
-
-
-class Cause(Enum):
-    """Why a command is not followed."""
-
-    LINK_LOST = "link lost"
-    HAND_FAULT = "hand fault"
-    STOPPED = "stop requested"
-    DECODE_FAULT = "decode fault"
-    AWAITING_REST = "waiting for the intent to pass rest"
-    SILENCE = "no command in time"
-    MALFORMED = "command not finite"
-    OUT_OF_RANGE = "command out of range"
-    UNHEALTHY = "signal unhealthy"
-    WARMING = "decoder warming"
-    LOW_CONFIDENCE = "low confidence"
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """The declared answer to a cause."""
-
-    action: SafeAction
-    state: GateState
-    recovery: Recovery
-
-
-RULES: Mapping[Cause, Rule] = MappingProxyType(
-    {
-        Cause.LINK_LOST: Rule(SafeAction.SILENT, GateState.DISARMED, Recovery.BY_ARMING),
-        Cause.HAND_FAULT: Rule(SafeAction.SILENT, GateState.FAULTED, Recovery.BY_ARMING),
-        Cause.STOPPED: Rule(SafeAction.HOLD, GateState.HOLDING, Recovery.BY_ARMING),
-        Cause.DECODE_FAULT: Rule(SafeAction.RELAX, GateState.FAULTED, Recovery.BY_ARMING),
-        Cause.AWAITING_REST: Rule(SafeAction.HOLD, GateState.HOLDING, Recovery.THROUGH_REST),
-        Cause.MALFORMED: Rule(SafeAction.RELAX, GateState.RELAXING, Recovery.THROUGH_REST),
-        Cause.UNHEALTHY: Rule(SafeAction.RELAX, GateState.RELAXING, Recovery.THROUGH_REST),
-        Cause.SILENCE: Rule(SafeAction.RELAX, GateState.RELAXING, Recovery.AT_ONCE),
-        Cause.OUT_OF_RANGE: Rule(SafeAction.HOLD, GateState.HOLDING, Recovery.AT_ONCE),
-        Cause.WARMING: Rule(SafeAction.HOLD, GateState.HOLDING, Recovery.AT_ONCE),
-        Cause.LOW_CONFIDENCE: Rule(SafeAction.HOLD, GateState.HOLDING, Recovery.AT_ONCE),
-    }
-)
-"""Every cause and its answer, the gravest first: of several at once, the first one here is answered."""
-
-_GRAVITY: Mapping[Cause, int] = MappingProxyType({cause: order for order, cause in enumerate(RULES)})
-
-
-def _limit(name: str, values: ArrayLike) -> NDArray[np.float32]:
-    array = np.array(values, dtype=np.float32)
-    if array.shape != (N_DOF,) or not np.isfinite(array).all():
-        raise NervehandError(f"gate limit {name} is {values!r}: give {N_DOF} finite numbers, one per DOF")
-    array.flags.writeable = False
-    return array
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class GateLimits:
-    """What the gate lets through; checked when made.
-
-    `lower` and `upper` are (6,) positions, -1 <= lower <= 0 <= upper <= 1, so that rest is always allowed.
-    `max_speed_per_s` is (6,) in full flexions per second, above 0. A command is silence from its expiry on,
-    and in any case `stale_after_s` after it was issued. `relax_duration_s` is how long the way from full
-    flexion to rest takes when relaxing (never faster than the speed limit). The intent is at rest where no
-    target is beyond `rest_band`. The link is lost when the hand has not reported for `link_timeout_s`.
-    `max_step_s` caps the time that a ramp may make up for in one step, however late the step comes.
-    """
-
-    lower: NDArray[np.float32]
-    upper: NDArray[np.float32]
-    max_speed_per_s: NDArray[np.float32]
-    stale_after_s: float = 0.25
-    min_confidence: float = 0.0
-    min_healthy_fraction: float = 0.75
-    link_timeout_s: float = 0.3
-    relax_duration_s: float = 1.0
-    rest_band: float = 0.15
-    max_step_s: float = 0.05
-
-    def __post_init__(self) -> None:
-        for name in ("lower", "upper", "max_speed_per_s"):
-            object.__setattr__(self, name, _limit(name, getattr(self, name)))
-        if not ((self.lower >= -1) & (self.lower <= 0) & (self.upper >= 0) & (self.upper <= 1)).all():
-            raise NervehandError(
-                f"gate limits lower {self.lower.tolist()} and upper {self.upper.tolist()}: "
-                "keep -1 <= lower <= 0 <= upper <= 1, so that rest is allowed"
-            )
-        if not (self.max_speed_per_s > 0).all():
-            raise NervehandError(
-                f"gate limit max_speed_per_s is {self.max_speed_per_s.tolist()}: give speeds above 0"
-            )
-        for name in ("stale_after_s", "link_timeout_s", "relax_duration_s", "max_step_s"):
-            value = getattr(self, name)
-            if not (np.isfinite(value) and value > 0):
-                raise NervehandError(f"gate limit {name} is {value} s: give a time above 0")
-        for name in ("min_confidence", "min_healthy_fraction", "rest_band"):
-            value = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise NervehandError(f"gate limit {name} is {value}: give a number from 0 to 1")
-
-    @classmethod
-    def for_hand(cls, capabilities: HandCapabilities) -> GateLimits:
-        """The hand's own reach and speed; a DOF that the hand lacks keeps any positive speed."""
-        speed = np.where(capabilities.max_speed_per_s > 0, capabilities.max_speed_per_s, np.float32(1))
-        return cls(capabilities.lower, capabilities.upper, speed.astype(np.float32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +47,15 @@ class GateDecision:
     state: GateState
     cause: Cause | None
     events: tuple[GateEvent, ...] = field(default=())
+
+
+def _between(
+    values: NDArray[np.float64],
+    low: NDArray[np.float32] | NDArray[np.float64],
+    high: NDArray[np.float32] | NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """As np.clip, without its overhead."""
+    return np.minimum(np.maximum(values, low), high)
 
 
 class SafetyGate:
@@ -280,30 +152,32 @@ class SafetyGate:
         if link is not LinkState.CONNECTED:
             self._link_down_ns = now_ns
 
-        if self._mode is GateState.RELEASED:
-            cause = None if link_up else Cause.LINK_LOST
-            shown = GateState.RELEASED
-            action: SafeAction | None = None if link_up else SafeAction.SILENT
-            target, speed = np.zeros(N_DOF), self._speed()
-        elif self._mode is GateState.ARMED:
-            cause = self._judge(now_ns, link_up, state)
-            shown = RULES[cause].state if cause is not None else GateState.ARMED
-            action = RULES[cause].action if cause is not None else None
-            target, speed = self._target(action)
-        else:
-            cause, shown, action = None, GateState.DISARMED, SafeAction.SILENT
-            target, speed = self._positions, self._speed()
-
+        shown, cause, action = self._plan(now_ns, link_up, state)
         send = action is not SafeAction.SILENT
         if send:
             if not self._sending:
                 self._positions = self._start_from(state)
-                target = self._positions if action is SafeAction.HOLD else target
+            target, speed = self._aim(action)
             self._ramp(target, speed * dt_s)
         self._sending = send
         if cause is Cause.LINK_LOST and self._mode is GateState.ARMED:
             self._mode = GateState.DISARMED
-        return GateDecision(self._output(), send, shown, cause, self._show(now_ns, shown, cause))
+        events = self._show(now_ns, shown, cause)
+        return GateDecision(self._positions.astype(np.float32), send, shown, cause, events)
+
+    def _plan(
+        self, now_ns: int, link_up: bool, state: HandState | None
+    ) -> tuple[GateState, Cause | None, SafeAction | None]:
+        """The state to be in, why, and what to do; no action means to follow the command."""
+        if self._mode is GateState.ARMED:
+            cause = self._judge(now_ns, link_up, state)
+            if cause is None:
+                return GateState.ARMED, None, None
+            return RULES[cause].state, cause, RULES[cause].action
+        if not link_up:
+            return self._mode, Cause.LINK_LOST, SafeAction.SILENT
+        released = self._mode is GateState.RELEASED
+        return self._mode, None, SafeAction.RELEASE if released else SafeAction.SILENT
 
     def _elapsed_s(self, now_ns: int) -> float:
         """Seconds since the last step, never negative and never beyond the cap."""
@@ -321,13 +195,13 @@ class SafetyGate:
 
     def _latch(self, cause: Cause) -> None:
         if self._mode is GateState.ARMED and (
-            self._latched is None or _GRAVITY[cause] < _GRAVITY[self._latched]
+            self._latched is None or GRAVITY[cause] < GRAVITY[self._latched]
         ):
             self._latched = cause
 
     def _judge(self, now_ns: int, link_up: bool, state: HandState | None) -> Cause | None:
         """The gravest cause in force, after latching and unlatching; None to follow the command."""
-        present = sorted(self._present(now_ns, link_up, state), key=_GRAVITY.__getitem__)
+        present = sorted(self._present(now_ns, link_up, state), key=GRAVITY.__getitem__)
         for cause in present:
             if RULES[cause].recovery is not Recovery.AT_ONCE:
                 self._latch(cause)
@@ -340,7 +214,7 @@ class SafetyGate:
         ):
             self._latched = None
         in_force = present[:1] + ([] if self._latched is None else [self._latched])
-        return min(in_force, key=_GRAVITY.__getitem__, default=None)
+        return min(in_force, key=GRAVITY.__getitem__, default=None)
 
     def _present(self, now_ns: int, link_up: bool, state: HandState | None) -> Iterator[Cause]:
         """Every cause whose condition holds now."""
@@ -367,31 +241,29 @@ class SafetyGate:
         if not command.quality.confidence >= self.limits.min_confidence:
             yield Cause.LOW_CONFIDENCE
 
-    def _speed(self) -> NDArray[np.float64]:
-        return self.limits.max_speed_per_s.astype(np.float64)
-
-    def _target(self, action: SafeAction | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _aim(self, action: SafeAction | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Where to go (6,) and how fast (6,) per second."""
+        speed = self.limits.max_speed_per_s.astype(np.float64)
         if action is None and self._command is not None:
-            return self._command.targets.astype(np.float64), self._speed()
+            return self._command.targets.astype(np.float64), speed
+        if action is SafeAction.RELEASE:
+            return np.zeros(N_DOF), speed
         if action is SafeAction.RELAX:
-            return np.zeros(N_DOF), np.minimum(self._speed(), 1.0 / self.limits.relax_duration_s)
-        return self._positions, self._speed()
+            return np.zeros(N_DOF), np.minimum(speed, 1.0 / self.limits.relax_duration_s)
+        return self._positions, speed
 
     def _start_from(self, state: HandState | None) -> NDArray[np.float64]:
         """Where the hand says it is; what was last sent for a DOF that it does not measure."""
-        if state is None:
+        if state is None or state.positions.shape != (N_DOF,):
             return self._positions
-        reported = np.asarray(state.positions, dtype=np.float64)
+        reported = state.positions.astype(np.float64)
         return np.where(np.isfinite(reported), reported, self._positions)
 
     def _ramp(self, target: NDArray[np.float64], reach: NDArray[np.float64]) -> None:
-        inside = np.clip(self._positions, self.limits.lower, self.limits.upper)
-        wanted = np.clip(target, self.limits.lower, self.limits.upper)
-        self._positions = inside + np.clip(wanted - inside, -reach, reach)
-
-    def _output(self) -> NDArray[np.float32]:
-        return np.clip(self._positions.astype(np.float32), self.limits.lower, self.limits.upper)
+        """Go towards `target`, no further than `reach`; rounding to float32 cannot pass a float32 limit."""
+        inside = _between(self._positions, self.limits.lower, self.limits.upper)
+        wanted = _between(target, self.limits.lower, self.limits.upper)
+        self._positions = inside + _between(wanted - inside, -reach, reach)
 
     def _show(self, now_ns: int, state: GateState, cause: Cause | None) -> tuple[GateEvent, ...]:
         if (state, cause) == self._shown:
