@@ -18,7 +18,9 @@ from firmware_bridge.errors import NervehandError
 
 ClassicalName = Literal["lda", "extra_trees"]
 CONTEXT_S = 0.2
-LAGS_S = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
+LAGS_S = (0.0, 0.4, 0.2, 0.1, 0.3, 0.05, 0.15)
+MOST_LAGGED = 512
+"""Wide features are seen at the first few lags only, so that the regression stays small."""
 RIDGE_PENALTY = 300.0
 N_TREES = 100
 
@@ -117,7 +119,8 @@ def summarised(z: NDArray[np.float32], hop_s: float) -> NDArray[np.float32]:
 
 def lagged(z: NDArray[np.float32], hop_s: float) -> NDArray[np.float32]:
     """The features and their squares at lags up to 400 ms, (k, 2 lags f)."""
-    lags = sorted({round(lag / hop_s) for lag in LAGS_S})
+    n_lags = max(1, min(len(LAGS_S), MOST_LAGGED // max(1, z.shape[1])))
+    lags = sorted({round(lag / hop_s) for lag in LAGS_S[:n_lags]})
     led_in = _led_in(z, lags[-1])
     shifted = [led_in[lags[-1] - lag : len(led_in) - lag] for lag in lags]
     columns = np.concatenate(shifted, axis=1)
@@ -176,7 +179,7 @@ def permuted(stream: FeatureStream, training: Sequence[Piece], seed: int) -> Fea
 
 
 def _reach(hop_s: float) -> int:
-    return max(round(CONTEXT_S / hop_s), round(LAGS_S[-1] / hop_s), 1)
+    return max(round(CONTEXT_S / hop_s), round(max(LAGS_S) / hop_s), 1)
 
 
 def _led_in(z: NDArray[np.float32], n: int) -> NDArray[np.float32]:

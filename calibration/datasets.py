@@ -152,10 +152,11 @@ def feature_stream(
 
     `label`, `trial`, `repetition` (n,) and `truth` (n, d) have one row per raw sample from `first_sample` on.
     Where trials or repetitions are missing they follow from the runs of the labels. A step of more than
-    `hop_samples` raw samples from hop to hop begins a new segment.
+    `hop_samples` raw samples from hop to hop begins a new segment, and so does each trial where `unconnected`.
     """
-    gap = np.diff(sample_index, prepend=sample_index[:1]) > hop_samples
-    segment = np.cumsum(gap, dtype=np.int64)
+    if len(sample_index) == 0:
+        raise NervehandError("the recording is too short for one feature window: record more")
+    apart = np.diff(sample_index, prepend=sample_index[:1]) > hop_samples
 
     def at_hops(values: NDArray[np.integer] | None, missing: int) -> NDArray[np.int64]:
         if values is None:
@@ -164,6 +165,9 @@ def feature_stream(
 
     labels = at_hops(label, UNLABELLED)
     trials, repetitions = at_hops(trial, NO_TRIAL), at_hops(repetition, NO_REPETITION)
+    if unconnected(labels, trials):
+        apart |= np.diff(trials, prepend=trials[:1]) != 0
+    segment = np.cumsum(apart, dtype=np.int64)
     counted_trials, counted_repetitions = number_movements(labels, trials, segment)
     return FeatureStream(
         features=np.asarray(features, np.float32),
@@ -176,6 +180,18 @@ def feature_stream(
         segment=segment,
         hop_s=hop_samples / rate_hz,
     )
+
+
+def unconnected(label: NDArray[np.int64], trial: NDArray[np.int64]) -> bool:
+    """Whether the trials are pieces that were put side by side: each of one label, mostly movement by movement.
+
+    A hand that moves from one gesture to another without rest, hundreds of times, is not a recording.
+    """
+    starts = run_edges(trial, label)[:-1]
+    if (trial == NO_TRIAL).any() or len(np.unique(trial)) != len(starts):
+        return False
+    moving = label[starts] > REST
+    return int(np.sum(moving[1:] & moving[:-1])) > int(moving.sum()) / 2
 
 
 def session_stream(
@@ -194,23 +210,17 @@ def session_stream(
     front_end.reset()
     rate_hz = session.info.rate_hz
     found = [front_end.process(block)[0] for block in iter_blocks(session, max(1, round(BLOCK_S * rate_hz)))]
-    sample_index = np.concatenate([part.sample_index for part in found])
-    if len(sample_index) == 0:
-        raise NervehandError(
-            f"session {session.meta.identifier} is too short for one feature window "
-            f"({session.n_samples} samples, {session.duration_s:.3f} s): record more"
-        )
     labels: NDArray[np.integer] | None = session.labels
     if labels is not None and gesture_names is not None:
         labels = renamed(labels, session.gesture_names, gesture_names)
     truth = session.truth
     if truth is not None and truth_names is not None:
         columns = [session.truth_names.index(name) for name in truth_names if name in session.truth_names]
-        truth = truth[:, columns] if len(columns) == len(truth_names) else None
+        truth = truth[:, columns] if columns and len(columns) == len(truth_names) else None
     return feature_stream(
         np.concatenate([part.values for part in found]),
         np.concatenate([part.masked for part in found]),
-        sample_index,
+        np.concatenate([part.sample_index for part in found]),
         hop_samples=hop_samples,
         rate_hz=rate_hz,
         first_sample=session.first_sample,

@@ -102,7 +102,7 @@ def summarise(tables: Sequence[ScoreTable]) -> Summary:
     each = {}
     for name in {name: None for table in tables for name in table.each}:
         columns = zip(*(table.each[name] for table in tables if name in table.each), strict=True)
-        each[name] = tuple(_mean_of_known(column) for column in columns)
+        each[name] = tuple(mean_of_known(column) for column in columns)
     return Summary(mean, spread, not_scored, each)
 
 
@@ -260,6 +260,7 @@ def _positions(
     return np.clip(mapped, np.float32(-1.0), np.float32(1.0))
 
 
-def _mean_of_known(values: Iterable[float | None]) -> float | None:
+def mean_of_known(values: Iterable[float | None]) -> float | None:
+    """The mean of the values that are there; None where none is."""
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
