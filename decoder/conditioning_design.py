@@ -111,4 +111,5 @@ def _anti_alias(settings: ConditioningSettings, input_rate_hz: float) -> NDArray
     # At least as long as the decimation: a masked sample then always lies within the filter of its group.
     n_taps = max(int(n_taps), settings.decimation) | 1
     taps = signal.firwin(n_taps, (passed + stopped) / 2, window=("kaiser", beta), fs=input_rate_hz)
+    taps = (taps + taps[::-1]) / 2
     return np.asarray(taps / taps.sum(), np.float64)

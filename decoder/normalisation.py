@@ -127,10 +127,10 @@ def _apply(
             if masked[row, column] or scale[column] == 0.0:
                 z[row, column] = 0.0
                 continue
-            value = float(features[row, column])
+            value = 1.0 * features[row, column]
             if codes[column] == 1:
                 value = math.log(max(value, LOG_FLOOR))
             elif codes[column] == 2:
                 value = math.copysign(math.sqrt(abs(value)), value)
-            value = (value - float(mean[column])) / float(scale[column])
+            value = (value - mean[column]) / scale[column]
             z[row, column] = min(max(value, -clip), clip)

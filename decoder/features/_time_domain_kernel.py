@@ -205,7 +205,7 @@ def _count(ring: NDArray[np.float32], width: int, base: int, oldest: int, total:
 
 @compiled
 def _formulas(total: NDArray[np.float64], window: int, lanes: int, values: NDArray[np.float64]) -> None:
-    """The features of a group's channels from their totals: `values` (14, LANES) flat, in the order of FEATURE_NAMES."""
+    """A group's features from its totals: `values` (14, LANES) flat, in the order of FEATURE_NAMES."""
     for c in range(lanes):
         quarter_1, quarter_2 = total[W_QUARTER_1 * LANES + c], total[W_QUARTER_2 * LANES + c]
         quarter_3, quarter_4 = total[W_QUARTER_3 * LANES + c], total[W_QUARTER_4 * LANES + c]

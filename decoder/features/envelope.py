@@ -104,7 +104,7 @@ def _extract(
             roots, total, gone = 0.0, 0.0, False
             for age in range(window):
                 row = (at + 1 + age) % window
-                value = float(ring[row, c])
+                value = 1.0 * ring[row, c]
                 roots += math.sqrt(value)
                 total += value
                 gone |= ring_mask[row, c]
@@ -115,9 +115,9 @@ def _extract(
                 elif feature == 1:
                     value = total / window
                 elif feature == 2:
-                    value = math.sqrt(float(ring[at, c]))
+                    value = math.sqrt(1.0 * ring[at, c])
                 else:
-                    value = math.sqrt(float(ring[(at + 1) % window, c]))
+                    value = math.sqrt(1.0 * ring[(at + 1) % window, c])
                 features[emitted, c * n_chosen + column] = value
                 masked[emitted, c * n_chosen + column] = gone
         emitted += 1
