@@ -21,21 +21,23 @@ from calibration.running import (
     score_decoder,
     scored_order,
     seeded_orders,
+    spread_of,
     training_reference,
 )
 from calibration.scores.errors import NotScoredError
-from calibration.scores.latency import algorithmic_latency_ms
+from calibration.scores.latency import algorithmic_latency_ms, held
 from decoder.bundle import Bundle
 from decoder.chain import DecodeChain, FrontEnd
 from decoder.decision import Decision
 from decoder.engine import StepEngine
 from decoder.session.model import Session
 from firmware_bridge.errors import NervehandError
+from firmware_bridge.hand import DOF_NAMES, N_DOF
 from firmware_bridge.stream import SignalBlock
 
 N_PERMUTATIONS = 3
-STEP_REST_S = 2.0
-STEP_AFTER_CHANGE_S = 0.3
+STEP_S = 2.0
+STEP_FROM_S = 0.5
 UNITS = {
     "hold_drift": "full flexions per second",
     "hold_jitter": "full flexions",
@@ -80,6 +82,12 @@ class Evaluation:
     reset: Summary | None
     chance: Chance
 
+    @property
+    def dofs_not_scored(self) -> list[str]:
+        """The degrees of freedom that are active, or inactive, for less than 2 % of the scored hops."""
+        each = self.scores.each.get("per_dof_accuracy", (None,) * N_DOF)
+        return [name for name, value in zip(DOF_NAMES, each, strict=True) if value is None]
+
     def to_json(self) -> dict[str, object]:
         """One object for programs: the scores under their own names, raw where nothing is said."""
         reset = {} if self.reset is None else {f"reset_{k}": v for k, v in self.reset.mean.items()}
@@ -100,7 +108,8 @@ class Evaluation:
             **self.scores.mean,
             **reset,
             "spread": {**self.scores.spread, **reset_spread},
-            "each": {name: list(values) for name, values in self.scores.each.items()},
+            "each": {k: list(v) for k, v in self.scores.each.items() if "steady_" not in k},
+            "per_dof_not_scored": self.dofs_not_scored,
             "chance": {
                 "best_constant": self.chance.best_constant,
                 "permuted": self.chance.permuted,
@@ -193,7 +202,7 @@ def _with_algorithmic_latency(
     test: Sequence[Piece],
 ) -> Summary:
     """The scores with the median over movements of the latency of a step from rest to movement."""
-    latencies, reason = [], "no test trial has 0.5 s of rest before 0.6 s of movement"
+    latencies, reason = [], "no test trial has 0.5 s of rest before 0.5 s of movement"
     seen: set[int] = set()
     for piece in test:
         if piece.gesture in seen:
@@ -217,7 +226,7 @@ def _with_algorithmic_latency(
             reason = str(error)
     name = "algorithmic_latency_ms"
     median = float(np.median(latencies)) if latencies else None
-    spread = float(np.std(latencies, ddof=1)) if len(latencies) > 1 else None
+    spread = spread_of(latencies)
     return replace(
         scores,
         mean={**scores.mean, name: median},
@@ -229,30 +238,22 @@ def _with_algorithmic_latency(
 def _step(
     session: Session, stream: FeatureStream, start: int, stop: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
-    """Raw samples of rest and of the movement after it, without the 0.3 s on either side of the change."""
+    """Raw samples of 2 s of rest and of 2 s of a held movement, each made of 0.5 s from its middle."""
     moving = np.flatnonzero(stream.label[start:stop] > 0)
-    if len(moving) == 0 or moving[0] == 0:
+    resting = np.flatnonzero(stream.label[start:stop] == 0)
+    resting = resting[resting < moving[0]] if len(moving) else resting[:0]
+    n_hops, n_samples = stream.hops(STEP_FROM_S), round(STEP_S * session.info.rate_hz)
+    if len(moving) < n_hops or len(resting) < n_hops:
         return None
-    aside = stream.hops(STEP_AFTER_CHANGE_S)
-    onset = start + int(moving[0])
-    quiet = stream.label[:onset] == 0
-    rest_start = max(
-        int(np.flatnonzero(~quiet).max(initial=-1)) + 1 + aside,
-        onset - aside - stream.hops(STEP_REST_S),
-        int(np.searchsorted(stream.segment, stream.segment[onset])),
-    )
-    rest = slice(rest_start, onset - aside)
-    movement = slice(onset + aside, start + int(moving[-1]) + 1)
-    if rest.stop - rest.start < stream.hops(0.5) or movement.stop - movement.start < stream.hops(0.3):
-        return None
-    raw = [
-        session.microvolts(
-            int(stream.sample_index[part.start]) - session.first_sample,
-            int(stream.sample_index[part.stop - 1]) - session.first_sample + 1,
+    made = []
+    for rows in (resting, moving):
+        first = start + int(rows[0]) + (len(rows) - n_hops) // 2
+        samples = session.microvolts(
+            int(stream.sample_index[first]) - session.first_sample,
+            int(stream.sample_index[first + n_hops - 1]) - session.first_sample + 1,
         )
-        for part in (rest, movement)
-    ]
-    return raw[0], raw[1]
+        made.append(held(samples, n_samples))
+    return made[0], made[1]
 
 
 def _chance(
@@ -272,6 +273,7 @@ def _chance(
         reference_of(stream, order, stretch, meaning.position_map),
         meaning.n_gestures,
     )
+    not_scored = {f"best_constant.{name}": reason for name, reason in constant.not_scored.items()}
     try:
         tables = [
             score_decoder(
@@ -285,9 +287,9 @@ def _chance(
             for i in range(N_PERMUTATIONS)
         ]
     except NervehandError as error:
-        return Chance(constant.scores, {}, {"permuted": str(error)})
+        return Chance(constant.scores, {}, {**not_scored, "permuted": str(error)})
     dealt = {name: mean_of_known(table[name] for table in tables) for name in constant.scores}
-    return Chance(constant.scores, dealt, {})
+    return Chance(constant.scores, dealt, not_scored)
 
 
 def _session_of(streams: Sequence[FeatureStream], piece: Piece) -> tuple[int, int]:

@@ -96,7 +96,7 @@ def summarise(tables: Sequence[ScoreTable]) -> Summary:
     for name in tables[0].scores:
         values = [value for table in tables if (value := table.scores[name]) is not None]
         mean[name] = float(np.mean(values)) if values else None
-        spread[name] = float(np.std(values, ddof=1)) if len(values) > 1 else None
+        spread[name] = spread_of(values)
         if not values:
             not_scored[name] = tables[0].not_scored[name]
     each = {}
@@ -258,6 +258,13 @@ def _positions(
         return None
     mapped: NDArray[np.float32] = outputs @ position_map.matrix.T + position_map.offset
     return np.clip(mapped, np.float32(-1.0), np.float32(1.0))
+
+
+def spread_of(values: Sequence[float]) -> float | None:
+    """Sample standard deviation; 0 where the values are equal, None for fewer than two."""
+    if len(values) < 2:
+        return None
+    return 0.0 if min(values) == max(values) else float(np.std(values, ddof=1))
 
 
 def mean_of_known(values: Iterable[float | None]) -> float | None:

@@ -20,9 +20,9 @@ def algorithmic_latency_ms(
 ) -> float:
     """From a step of intent to half of the commanded position: window, filters and smoothing included.
 
-    The step is `rest` (n, channels) followed without a pause by `movement` (m, channels). The commanded
-    position starts at its mean over the second half of the rest; its goal is where it is furthest from there
-    during the movement. A hop's command exists when its last raw sample has arrived.
+    The step is `rest` (n, channels) followed without a pause by a held `movement` (m, channels). The commanded
+    position starts at its mean over the second half of the rest; its goal is its mean over the second half of
+    the movement. A hop's command exists when its last raw sample has arrived.
     """
     step = len(rest)
     index, positions = respond(np.concatenate([rest, movement]))
@@ -31,10 +31,15 @@ def algorithmic_latency_ms(
     if len(before) == 0 or len(after) == 0:
         raise NotScoredError("the step is too short for the chain to answer")
     start = before.mean(0)
-    moved = np.linalg.norm(after - start, axis=1)
-    goal = after[moved.argmax()] - start
+    goal = after[len(after) // 2 :].mean(0) - start
     if np.abs(goal).max() <= LEAST_STEP:
         raise NotScoredError(f"no commanded position moves by more than {LEAST_STEP}")
     progress = (after - start) @ goal / (goal @ goal)
     hop = index[index >= step][np.argmax(progress >= 0.5)]
     return float(hop + 1 - step) * 1000.0 / rate_hz
+
+
+def held(samples: NDArray[np.float32], n_samples: int) -> NDArray[np.float32]:
+    """`n_samples` of a steady state out of a short stretch of it (n, channels): to and fro, without a jump."""
+    there_and_back = np.concatenate([samples, samples[::-1]])
+    return np.resize(there_and_back, (n_samples, samples.shape[1]))
