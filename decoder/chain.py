@@ -174,3 +174,19 @@ class DecodeChain:
         self._engine.reset()
         self._decision.reset()
         self._warm_from = sample_index + self._warmup_samples
+
+
+def compile_kernels(bundle: Bundle, info: StreamInfo) -> None:
+    """Run a throwaway chain once, so that no live hop waits for a compiler.
+
+    The first call on a machine compiles for some seconds; the machine code is then kept on disk.
+    """
+    chain = DecodeChain(bundle, info)
+    manifest = bundle.manifest
+    n = (
+        manifest.features.settings.window_samples * manifest.conditioning.decimation
+    ) + 2 * bundle.hop_raw_samples
+    samples = np.zeros((n, info.n_channels), np.float32)
+    chain.process(SignalBlock(samples, 0))
+    counts = np.zeros((bundle.hop_raw_samples, info.n_channels), np.int16)
+    chain.process(SignalBlock(counts, n))

@@ -25,12 +25,12 @@ from decoder.chain import DecodeChain
 from decoder.conditioning_design import default_settings, design
 from decoder.decision import DecisionSettings, PositionMap
 from decoder.features import FeatureSettings
-from decoder.normalisation import Normalisation
+from decoder.normalisation import Compression, Normalisation
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.gate import GateLimits, SafetyGate
 from firmware_bridge.hand import DOF_NAMES, N_DOF, HandCommand, HandState, LinkState, WatchdogAction
 from firmware_bridge.stream import SignalBlock, StreamInfo
-from nervehand.cli import print_json
+from nervehand.output import print_json
 
 WINDOW_S = 0.1
 HOT_HOPS, PACED_HOPS, WARM_HOPS = 500, 75, 50
@@ -144,8 +144,8 @@ class _PaperStyle:
                 n_gestures=_N_GESTURES,
             )
         )
-        self._noise = np.random.default_rng(1).normal(0, 20, (self._hop_samples, settings.channels))
-        self._noise = self._noise.astype(np.float32)
+        rng = np.random.default_rng(1)
+        self._noise = rng.normal(0, 20, (self._hop_samples, settings.channels)).astype(np.float32)
 
     def hop(self) -> dict[str, float]:
         start_ns = time.monotonic_ns()
@@ -169,6 +169,7 @@ def bench_bundle(settings: BenchSettings, network: StepNetwork) -> tuple[Bundle,
         )
     window = max(round(WINDOW_S * coefficients.rate_hz), hop)
     n_features = network.n_features
+    compress: tuple[Compression, ...] = ("none",) * n_features
     manifest = Manifest(
         format_version=1,
         stream=StreamSpec(kind="nerve", rate_hz=settings.rate_hz, channel_names=names, electrodes=names),
@@ -179,7 +180,7 @@ def bench_bundle(settings: BenchSettings, network: StepNetwork) -> tuple[Bundle,
         features=FeatureSpec(
             set="time_domain",
             settings=FeatureSettings(window, hop),
-            compress=("none",) * n_features,
+            compress=compress,
             clip=8.0,
         ),
         outputs=tuple(OutputSpec(name=name, unit="position", lower=-1.0, upper=1.0) for name in DOF_NAMES),
@@ -198,7 +199,7 @@ def bench_bundle(settings: BenchSettings, network: StepNetwork) -> tuple[Bundle,
     bundle = Bundle(
         manifest,
         coefficients,
-        Normalisation(np.zeros(n_features, np.float32), scale, 8.0, ("none",) * n_features),
+        Normalisation(np.zeros(n_features, np.float32), scale, 8.0, compress),
         PositionMap(
             np.eye(N_DOF, dtype=np.float32),
             np.zeros(N_DOF, np.float32),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -244,11 +243,6 @@ def _free_to_write(path: Path, force: bool) -> None:
 
 def _described(path: Path, n_samples: int, rate_hz: float, n_channels: int) -> str:
     return f"{path}: {n_samples / rate_hz:.1f} s of {n_channels} channels at {rate_hz:g} Hz"
-
-
-def print_json(values: object) -> None:
-    """One JSON object on standard output."""
-    print(json.dumps(values, indent=1, allow_nan=False))
 
 
 def _import(session: object, out: Path, force: bool) -> None:

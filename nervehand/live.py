@@ -24,7 +24,8 @@ COMMAND_LIFETIME_S = 0.2  # a command that nothing follows expires, and the gate
 LATE_HOPS = 2  # a hop that is this many hops old is decoded, but commands nothing
 _SNAPSHOT_S = 0.125
 _HISTORY = 24
-_STAGES = ("wait", "conditioning + features", "engine", "decision", "gate + send", "sample to sent")
+TOTAL = "sample to sent"
+_STAGES = ("wait", "conditioning + features", "engine", "decision", "gate + send", TOTAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,36 @@ class LiveSummary:
     link: str
     gate: str
     intents_sha256: str
+
+    def to_json(self) -> dict[str, object]:
+        """One flat object, units in the keys."""
+        latency = {
+            f"latency_{p}_us" if stage == TOTAL else f"latency_{_key(stage)}_{p}_us": value
+            for stage, row in self.latency_us.items()
+            for p, value in row.items()
+        }
+        plain = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "latency_us"}
+        return plain | latency
+
+    def describe(self) -> str:
+        """A few lines for a person."""
+        total = self.latency_us[TOTAL]
+        times = "  ".join(f"{p} {_milliseconds(total[p])}" for p in ("p50", "p95", "p99", "max"))
+        return (
+            f"{self.elapsed_s:.1f} s, {self.hops} hops ({self.warming_hops} warming), "
+            f"{self.commands_applied} commands applied, {self.commands_withheld} withheld by the gate, "
+            f"{self.commands_dropped} dropped as late, {self.restarts} restarts\n"
+            f"sample to hand: {times}\n"
+            f"link {self.link}, gate {self.gate}"
+        )
+
+
+def _key(stage: str) -> str:
+    return stage.replace(" + ", "_").replace(" ", "_")
+
+
+def _milliseconds(microseconds: float | None) -> str:
+    return "-" if microseconds is None else f"{microseconds / 1e3:.2f} ms"
 
 
 class LiveRun:
@@ -115,7 +146,7 @@ class LiveRun:
         self._histograms["decision"].add(int(stages[5] - stages[4]))
         if sent_ns is not None:
             self._histograms["gate + send"].add(sent_ns - int(stages[5]))
-            self._histograms["sample to sent"].add(sent_ns - block.arrival_ns)
+            self._histograms[TOTAL].add(sent_ns - block.arrival_ns)
 
     def _command(self, intents: Intents, now_ns: int) -> HandCommand:
         return HandCommand(

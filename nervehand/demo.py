@@ -1,0 +1,53 @@
+"""`nervehand demo`: a simulated nerve, decoded in real time, moves a virtual hand over Bluetooth LE."""
+
+from __future__ import annotations
+
+from importlib.resources import as_file, files
+
+from decoder.bundle import Bundle, read_bundle
+from firmware_bridge.simulated import GESTURES, Schedule, SimulatedSource, SimulatedSubject
+from nervehand.output import print_json
+from nervehand.virtual_hand import drive_virtual_hand
+
+SUBJECT_SEED = 1
+TRAINED_REPETITIONS = 10
+"""The shipped bundle learned from these repetitions of the subject; the demo plays later ones."""
+_BLOCK_S = 0.005  # what a front-end delivers at a time
+
+
+def demo_bundle() -> Bundle:
+    """The decoder that ships with nervehand, fitted on the simulated subject."""
+    with as_file(files("nervehand") / "bundles" / "demo.nhb") as path:
+        return read_bundle(path)
+
+
+def run_demo(seconds: float, seed: int, *, headless: bool, as_json: bool) -> None:
+    """Run for `seconds`; `seed` counts the repetitions skipped, so that another one shows another order."""
+    bundle = demo_bundle()
+    repetition_s = Schedule().trial_s * (len(GESTURES) - 1)
+    skipped = TRAINED_REPETITIONS + seed
+    schedule = Schedule(repetitions=skipped + int(seconds / repetition_s) + 1)
+    subject = SimulatedSubject(SUBJECT_SEED, schedule=schedule)
+    rate_hz = subject.info.rate_hz
+    source = SimulatedSource(
+        subject,
+        block_samples=round(_BLOCK_S * rate_hz),
+        n_samples=round(seconds * rate_hz),
+        first_sample=round(skipped * repetition_s * rate_hz),
+    )
+
+    def cue_at(sample_index: int) -> str:
+        return GESTURES[int(subject.truth(sample_index, 1).gesture[0])][0]
+
+    summary = drive_virtual_hand(
+        "nervehand demo: simulated nerve, virtual hand over Bluetooth LE",
+        source,
+        bundle,
+        headless=headless or as_json,
+        who="demo",
+        cue_at=cue_at,
+    )
+    if as_json:
+        print_json(summary.to_json())
+    else:
+        print(summary.describe())

@@ -1,0 +1,92 @@
+"""Drives the virtual hand: its process, its Bluetooth LE link, the gate, and a live run in between."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+from decoder.bundle import Bundle
+from decoder.chain import compile_kernels
+from firmware_bridge.errors import LinkError
+from firmware_bridge.gate import GateEvent, GateLimits, SafetyGate
+from firmware_bridge.guard import GuardLoop
+from firmware_bridge.hands.virtual import VirtualHand
+from firmware_bridge.hands.virtual_process import virtual_hand_process
+from firmware_bridge.stream import Source
+from nervehand.live import LiveRun, LiveSummary
+from nervehand.screen import NoScreen, Screen, process_screen
+
+_CONNECT_S = 10.0
+
+
+def drive_virtual_hand(
+    title: str,
+    source: Source,
+    bundle: Bundle,
+    *,
+    headless: bool,
+    who: str,
+    cue_at: Callable[[int], str] = lambda sample_index: "",
+    on_gate_event: Callable[[GateEvent], None] | None = None,
+) -> LiveSummary:
+    """Start a virtual hand, connect to it over GATT, and let `source` move it through the gate until it ends.
+
+    Ctrl-C and SIGTERM end the run early, with a release. Raises LinkError where the hand cannot be reached.
+    """
+    bundle.require_stream(source.info)
+    with _saying("preparing (the first time on a machine, kernels are compiled)", headless):
+        compile_kernels(bundle, source.info)
+    with virtual_hand_process() as started, _stop_on_signals() as stop:
+        hand = VirtualHand(started.address, started.transport)
+        hand.connect(_CONNECT_S)
+        try:
+            gate = SafetyGate(GateLimits.for_hand(hand.capabilities), hand.capabilities.watchdog_action)
+            # The screen is opened before the guard, so that it closes after the release.
+            with _screen(headless) as screen, GuardLoop(gate, hand, on_event=on_gate_event) as guard:
+                live = LiveRun(title, source, bundle, guard, hand, screen, cue_at)
+                if not guard.request_arm(who):
+                    raise LinkError(
+                        "the gate refused to arm the virtual hand: look at the log for the reason"
+                    )
+                return live.run(stop)
+        finally:
+            hand.close()
+
+
+@contextlib.contextmanager
+def _saying(text: str, headless: bool) -> Iterator[None]:
+    if headless:
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(text):
+        yield
+
+
+@contextlib.contextmanager
+def _screen(headless: bool) -> Iterator[Screen]:
+    if headless:
+        yield NoScreen()
+        return
+    with process_screen() as screen:
+        yield screen
+
+
+@contextlib.contextmanager
+def _stop_on_signals() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set; their handlers are put back afterwards."""
+    stop = threading.Event()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
