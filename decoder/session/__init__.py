@@ -2,15 +2,21 @@
 
 from decoder.session.model import Gap, Session, SessionMeta, Trial, iter_blocks, trials
 from decoder.session.reader import read_session
+from decoder.session.recorder import RecordingStoppedError, SessionWriter
+from decoder.session.recover import Recovery, recover
 from decoder.session.writer import write_session
 
 __all__ = [
     "Gap",
+    "RecordingStoppedError",
+    "Recovery",
     "Session",
     "SessionMeta",
+    "SessionWriter",
     "Trial",
     "iter_blocks",
     "read_session",
+    "recover",
     "trials",
     "write_session",
 ]

@@ -58,9 +58,9 @@ class Stream:
             f"{self.place}/sample_index" if self.table else f"{self.place}/{self.columns[0].name}/timestamps"
         )
 
-    def root_path(self) -> str:
-        """A group that exists where the file has this stream."""
-        return self.place if self.table else f"{self.place}/{self.columns[0].name}"
+    def root_paths(self) -> list[str]:
+        """The groups that make up this stream, where the file has it."""
+        return [self.place] if self.table else [f"{self.place}/{column.name}" for column in self.columns]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,20 +175,20 @@ def streams(header: Header) -> dict[str, Stream]:
             ),
         ),
         "commands": Stream(
-            "processing/behavior",
-            False,
+            "processing/behavior/commands",
+            True,
             (
-                Column("command_targets", "float32", N_DOF, "six commanded positions, -1..1"),
-                Column("command_times", "int64", 2, "issued and expires, host monotonic ns"),
-                Column("command_quality", "float32", 4, "gesture, warming, confidence, healthy fraction"),
+                Column("targets", "float32", N_DOF, "six commanded positions, -1..1"),
+                Column("times", "int64", 2, "issued and expires, host monotonic ns"),
+                Column("quality", "float32", 4, "gesture, warming, confidence, healthy fraction"),
             ),
         ),
         "states": Stream(
-            "processing/behavior",
-            False,
+            "processing/behavior/hand_states",
+            True,
             (
-                Column("hand_positions", "float32", N_DOF, "six reported positions, -1..1, NaN unknown"),
-                Column("hand_reports", "int64", 2, "reported host monotonic ns, watchdog tripped"),
+                Column("positions", "float32", N_DOF, "six reported positions, -1..1, NaN unknown"),
+                Column("reports", "int64", 2, "reported host monotonic ns, watchdog tripped"),
             ),
         ),
     }

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from decoder.intent import Intents
+from decoder.session.contents import EVERYTHING, Verified, read_gaps, read_marks, read_recorded
 from decoder.session.layout import (
     HEADER_PATH,
-    NOTES_PATH,
     SIGNAL_PATH,
     TRUTH_PATH,
     Header,
-    streams,
 )
-from decoder.session.model import Gap, Samples, Session
-from decoder.session.recorded import Commands, Event, HandStates, HealthChanges, Note, Recorded
+from decoder.session.model import Samples, Session
 from firmware_bridge.errors import NervehandError
 
 if TYPE_CHECKING:
@@ -137,14 +134,14 @@ def _electrical_series(file: h5py.File) -> str:
     return "it has no ElectricalSeries"
 
 
-def read_open(file: h5py.File, path: Path, *, signal_only: bool = False) -> Session:
-    """The session in an open file (see read_session)."""
+def read_open(
+    file: h5py.File, path: Path, *, signal_only: bool = False, verified: Verified = EVERYTHING
+) -> Session:
+    """The session in an open file (see read_session), or only what of it was verified."""
     header = read_header(file)
     if header.content != "session":
-        raise NervehandError(
-            f"holds {header.content}, not a session: give the session that they were made from"
-        )
-    signal = SignalOnDisk(file, f"{SIGNAL_PATH}/data", path)
+        raise NervehandError(f"holds {header.content}, not a session: give the session that they rest on")
+    signal = SignalOnDisk(file, f"{SIGNAL_PATH}/data", path, verified.n_samples)
     if str(signal.dtype) != header.dtype or signal.shape[1:] != (header.info.n_channels,):
         raise NervehandError(
             f"the signal is {signal.dtype} {signal.shape} and the header describes {header.dtype} with"
@@ -158,130 +155,21 @@ def read_open(file: h5py.File, path: Path, *, signal_only: bool = False) -> Sess
         first_sample=header.first_sample,
         gesture_names=header.gesture_names,
         postures=header.postures_array(),
-        gaps=read_gaps(file, header),
+        gaps=read_gaps(file, header) if verified.gaps is None else verified.gaps,
     )
     if signal_only:
         return session
-    labels, trial, repetition = read_marks(file, header, session.n_samples)
-    truth = file[f"{TRUTH_PATH}/data"][:] if TRUTH_PATH in file else None
-    return Session(
-        info=header.info,
-        meta=header.meta,
-        signal=signal,
-        scale_uv=header.scale_uv,
-        first_sample=header.first_sample,
+    labels, trial, repetition = read_marks(file, header, session.n_samples, verified)
+    truth = file[f"{TRUTH_PATH}/data"][: session.n_samples] if header.truth_names else None
+    return replace(
+        session,
         labels=labels,
-        gesture_names=header.gesture_names,
         trial=trial,
         repetition=repetition,
         truth=truth,
-        truth_names=header.truth_names if truth is not None else (),
-        truth_units=header.truth_units if truth is not None else (),
-        postures=session.postures,
-        gaps=session.gaps,
-        recorded=read_recorded(file, header),
-    )
-
-
-def read_stream(
-    file: h5py.File, header: Header, name: str
-) -> tuple[NDArray[np.int64], list[NDArray[np.generic]]]:
-    """Absolute sample index (k,) and the columns of one stream; k = 0 where the file does not have it."""
-    stream = streams(header)[name]
-    if stream.root_path() not in file:
-        shapes = [((0, c.width) if c.width else (0,), c.dtype) for c in stream.columns]
-        return np.empty(0, np.int64), [np.empty(shape, dtype) for shape, dtype in shapes]
-    data = [np.asarray(file[path][:]) for path in stream.data_paths()]
-    rate = header.info.rate_hz
-    if stream.table:
-        index = np.asarray(file[stream.index_path()][:], np.int64)
-    elif stream.index_path() in file:
-        index = np.rint(file[stream.index_path()][:] * rate).astype(np.int64)
-    else:
-        start = file[f"{stream.root_path()}/starting_time"]
-        step = round(rate / float(start.attrs["rate"]))
-        index = round(float(start[()]) * rate) + step * np.arange(len(data[0]), dtype=np.int64)
-    if any(len(values) != len(index) for values in data):
-        raise NervehandError(f"stream {name} has columns of unequal length: restore the file from a copy")
-    return index, data
-
-
-def read_gaps(file: h5py.File, header: Header) -> tuple[Gap, ...]:
-    index, (lost,) = read_stream(file, header, "gaps")
-    return tuple(Gap(int(i), int(i + n)) for i, n in zip(index, lost.astype(np.int64), strict=True))
-
-
-def read_marks(
-    file: h5py.File, header: Header, n_samples: int
-) -> tuple[NDArray[np.int16] | None, NDArray[np.int32] | None, NDArray[np.int16] | None]:
-    """Labels, trial and repetition per sample from the marks, which say from where on each value holds."""
-    index, marks = read_stream(file, header, "marks")
-    rows = np.clip(index - header.first_sample, 0, n_samples)
-    if len(rows) == 0 or bool(np.any(np.diff(rows) < 0)):
-        if len(rows):
-            raise NervehandError("its marks are out of order: restore the file from a copy")
-        return None, None, None
-    lengths = np.diff(np.append(rows, n_samples))
-
-    def spread(column: int, dtype: type[np.int16] | type[np.int32]) -> NDArray[np.integer] | None:
-        values = marks[column].astype(np.int64)
-        if bool(np.all(values < 0)):
-            return None
-        held = np.repeat(np.maximum(values, 0), lengths)
-        return np.concatenate((np.zeros(int(rows[0]), np.int64), held)).astype(dtype)
-
-    labels, trial, repetition = spread(0, np.int16), spread(1, np.int32), spread(2, np.int16)
-    return (
-        None if labels is None else labels.astype(np.int16, copy=False),
-        None if trial is None else trial.astype(np.int32, copy=False),
-        None if repetition is None else repetition.astype(np.int16, copy=False),
-    )
-
-
-def read_intents(file: h5py.File, header: Header) -> Intents | None:
-    index, (outputs, positions, gesture, quality) = read_stream(file, header, "intents")
-    if len(index) == 0:
-        return None
-    return Intents(
-        sample_index=index,
-        outputs=outputs.astype(np.float32, copy=False),
-        positions=positions.astype(np.float32, copy=False),
-        gesture=gesture.astype(np.int16, copy=False),
-        probability=quality[:, 0].astype(np.float32),
-        warming=quality[:, 1].astype(np.bool_),
-        healthy_fraction=quality[:, 2].astype(np.float32),
-    )
-
-
-def read_recorded(file: h5py.File, header: Header) -> Recorded:
-    """What the file holds beside signal, labels and truth."""
-    commands_at, (targets, times, quality) = read_stream(file, header, "commands")
-    states_at, (positions, reports) = read_stream(file, header, "states")
-    health_at, (packed,) = read_stream(file, header, "health")
-    events_at, (kind, first, second) = read_stream(file, header, "events")
-    mask = np.unpackbits(packed.astype(np.uint8), axis=1, count=header.info.n_channels).astype(np.bool_)
-    commands = Commands(
-        commands_at, targets.astype(np.float32), times.astype(np.int64), quality.astype(np.float32)
-    )
-    events = tuple(
-        Event(int(i), int(k), int(a), int(b))
-        for i, k, a, b in zip(events_at.tolist(), kind.tolist(), first.tolist(), second.tolist(), strict=True)
-    )
-    notes: tuple[Note, ...] = ()
-    if NOTES_PATH in file:
-        at, text = file[f"{NOTES_PATH}/sample_index"][:], file[f"{NOTES_PATH}/text"].asstr()[:]
-        notes = tuple(Note(int(i), str(words)) for i, words in zip(at, text, strict=True))
-    return Recorded(
-        intents=read_intents(file, header),
-        output_names=header.output_names,
-        bundle=header.bundle,
-        commands=commands if len(commands_at) else None,
-        states=HandStates(states_at, positions.astype(np.float32), reports.astype(np.int64))
-        if len(states_at)
-        else None,
-        health=HealthChanges(health_at, mask) if len(health_at) else None,
-        events=events,
-        notes=notes,
+        truth_names=header.truth_names,
+        truth_units=header.truth_units,
+        recorded=read_recorded(file, header, verified),
     )
 
 

@@ -145,15 +145,19 @@ def _add_signal(nwb: pynwb.NWBFile, header: Header) -> None:
 
 
 def _add_stream(nwb: pynwb.NWBFile, stream: Stream) -> None:
-    place, name = stream.place.rsplit("/", 1)
-    add = {"acquisition": nwb.add_acquisition, "stimulus/presentation": nwb.add_stimulus}
-    if stream.table:
-        add[place](_table(name, "by sample", stream.columns))
-        return
     import pynwb
 
-    if name not in nwb.processing:
-        nwb.create_processing_module(name=name, description="intents, commands and the hand, as they went")
+    if stream.place.startswith("processing") and "behavior" not in nwb.processing:
+        nwb.create_processing_module(
+            name="behavior", description="intents, commands and the hand, as they went"
+        )
+    if stream.table:
+        place, name = stream.place.rsplit("/", 1)
+        add = {"acquisition": nwb.add_acquisition, "stimulus/presentation": nwb.add_stimulus}
+        add.get(place, lambda table: nwb.processing["behavior"].add(table))(
+            _table(name, "rows by sample", stream.columns)
+        )
+        return
     first = None
     for column in stream.columns:
         series = pynwb.TimeSeries(
@@ -164,7 +168,7 @@ def _add_stream(nwb: pynwb.NWBFile, stream: Stream) -> None:
             timestamps=_empty(0, "float64") if first is None else first,
         )
         first = first or series
-        nwb.processing[name].add(series)
+        nwb.processing["behavior"].add(series)
 
 
 def _table(name: str, description: str, columns: tuple[Column, ...]) -> DynamicTable:

@@ -128,7 +128,7 @@ def append_rows(
 def make_regular(file: h5py.File, header: Header, name: str) -> None:
     """Where a time series came at equal steps, replace its timestamps by a start and a rate, as NWB asks."""
     stream = streams(header)[name]
-    if stream.table or stream.root_path() not in file:
+    if stream.table or stream.root_paths()[0] not in file:
         return
     index = np.rint(file[stream.index_path()][:] * header.info.rate_hz).astype(np.int64)
     steps = np.unique(np.diff(index))

@@ -1,0 +1,67 @@
+"""The journal beside a recording: free text, one checksummed line each, appended and never changed.
+
+A line is eight hexadecimal digits, the CRC-32 of what follows them, a space, and a JSON object. Text lives
+here while a recording runs because text appended inside the HDF5 file does not survive a kill.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from pathlib import Path
+
+from decoder.session.recorded import Note
+from firmware_bridge.errors import NervehandError
+
+
+def journal_of(path: Path) -> Path:
+    """The journal of the session file at `path`."""
+    return path.with_name(path.name + ".journal")
+
+
+class JournalWriter:
+    """Appends notes; each is one write of a whole line, so a kill loses at most the line being written."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
+        except OSError as error:
+            raise NervehandError(f"{path}: cannot be created ({error.strerror}): move it away") from None
+
+    def append(self, note: Note) -> None:
+        body = json.dumps({"sample_index": note.sample_index, "text": note.text}).encode()
+        line = b"%08x %b\n" % (zlib.crc32(body), body)
+        if os.write(self._fd, line) != len(line):
+            raise NervehandError("the journal could not take a whole line: free some disk space")
+
+    def sync(self) -> None:
+        """Return when the disk has all lines."""
+        os.fsync(self._fd)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def read_journal(path: Path) -> tuple[tuple[Note, ...], int]:
+    """The notes whose checksums hold, in order, and how many lines were damaged. A missing file has none."""
+    if not path.exists():
+        return (), 0
+    notes, damaged = [], 0
+    for line in path.read_bytes().split(b"\n"):
+        if not line:
+            continue
+        note = _parse(line)
+        if note is None:
+            damaged += 1
+        else:
+            notes.append(note)
+    return tuple(notes), damaged
+
+
+def _parse(line: bytes) -> Note | None:
+    crc, _, body = line.partition(b" ")
+    if crc != b"%08x" % zlib.crc32(body):
+        return None
+    entry = json.loads(body)
+    return Note(int(entry["sample_index"]), str(entry["text"]))

@@ -1,0 +1,143 @@
+"""After a kill or a power cut: what of a recording can be trusted, as a new session file.
+
+The recording itself, its journal and its tail are only read, never changed, so recovering can be repeated.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decoder.session.contents import Verified, read_stream
+from decoder.session.journal import journal_of, read_journal
+from decoder.session.layout import SIGNAL_PATH, TRUTH_PATH, Header
+from decoder.session.model import Gap
+from decoder.session.reader import open_file, read_header, read_open, tail_of
+from decoder.session.recorder import LANES, stream_crc
+from decoder.session.sidecar import FlushRecord, Tail, read_tail
+from decoder.session.writer import write_session
+from firmware_bridge.errors import NervehandError
+
+if TYPE_CHECKING:
+    import h5py
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What came of a recovery: the new file, samples received before the end, samples whose checksums hold,
+    the ranges (absolute indices) that were flushed but no longer match, and damaged journal lines."""
+
+    path: Path
+    received: int
+    verified: int
+    damaged: tuple[Gap, ...]
+    damaged_notes: int
+
+    @property
+    def lost(self) -> int:
+        """Samples received that are not in the new file."""
+        return self.received - self.verified
+
+
+def recover(path: str | Path, out: str | Path | None = None) -> Recovery:
+    """Write all rows of an unclosed recording whose checksums hold to `out`, a closed session file.
+
+    `out` is NAME.recovered.nwb beside it unless given, and must not exist. Rows of a flush that fails its
+    checksum are left out and show as a gap. Errors: NervehandError where nothing can be verified.
+    """
+    path = Path(path)
+    out = path.with_name(f"{path.stem}.recovered{path.suffix}") if out is None else Path(out)
+    if out.exists():
+        raise NervehandError(f"{out}: is there already: move it away or name another file")
+    if path.exists() and not tail_of(path).exists():
+        raise NervehandError(
+            f"{tail_of(path)}: is missing, so {path.name} was closed or was copied without it: read it as it is, or"
+            " bring the tail along"
+        )
+    tail = read_tail(tail_of(path), len(LANES))
+    with open_recording(path) as file:
+        try:
+            header = read_header(file)
+            good = [verify(file, header, tail, i) for i in range(len(tail.records))]
+        except (KeyError, OSError, ValueError, RuntimeError) as error:
+            raise NervehandError(f"{path}: cannot be recovered ({error}): its structure is damaged") from None
+        spans = [_span(record) for record, ok in zip(tail.records, good, strict=True) if ok]
+        spans = [span for span in spans if span[0] < span[1]]
+        if not spans:
+            raise NervehandError(
+                f"{path}: none of {tail.received} samples received can be verified: nothing can be recovered"
+            )
+        notes, damaged_notes = read_journal(journal_of(path))
+        part = Verified(spans[-1][1], _gaps(spans, header), _kept(tail, good), notes)
+        session = read_open(file, path, verified=part)
+        write_session(session, out)
+    damaged = [_span(record) for record, ok in zip(tail.records, good, strict=True) if not ok]
+    first = header.first_sample
+    return Recovery(
+        path=out,
+        received=tail.received,
+        verified=sum(stop - start for start, stop in spans),
+        damaged=tuple(Gap(first + a, first + b) for a, b in damaged if a < b),
+        damaged_notes=damaged_notes,
+    )
+
+
+def open_recording(path: Path) -> h5py.File:
+    """The file of a recording, for reading, whether its writer was killed or closed it just before the end."""
+    try:
+        return open_file(path, swmr=True)
+    except NervehandError:
+        return open_file(path)
+
+
+def verify(file: h5py.File, header: Header, tail: Tail, position: int) -> bool:
+    """Whether the rows that one flush added are in the file as they were written."""
+    record = tail.records[position]
+    before = tail.records[position - 1].ends if position else (0,) * len(LANES)
+    crc = 0
+    start, stop = _span(record)
+    if start < stop:
+        rows = file[f"{SIGNAL_PATH}/data"][start:stop]
+        if len(rows) != stop - start:
+            return False
+        crc = zlib.crc32(np.ascontiguousarray(rows).tobytes(), crc)
+        if header.truth_names:
+            crc = zlib.crc32(np.ascontiguousarray(file[f"{TRUTH_PATH}/data"][start:stop]).tobytes(), crc)
+    for name, a, b in zip(LANES[1:], before[1:], record.ends[1:], strict=True):
+        if a < b:
+            index, columns = read_stream(file, header, name, slice(a, b))
+            if len(index) != b - a:
+                return False
+            crc = stream_crc(index, columns, crc)
+    return crc == record.crc
+
+
+def _span(record: FlushRecord) -> tuple[int, int]:
+    return record.start, record.ends[0]
+
+
+def _kept(tail: Tail, good: list[bool]) -> dict[str, NDArray[np.int64]]:
+    """For each stream, the rows that verified flushes added."""
+    kept: dict[str, list[NDArray[np.int64]]] = {name: [] for name in LANES[1:]}
+    before = (0,) * len(LANES)
+    for record, ok in zip(tail.records, good, strict=True):
+        for name, a, b in zip(LANES[1:], before[1:], record.ends[1:], strict=True):
+            if ok:
+                kept[name].append(np.arange(a, b))
+        before = record.ends
+    return {name: np.concatenate([np.empty(0, np.int64), *rows]) for name, rows in kept.items()}
+
+
+def _gaps(spans: list[tuple[int, int]], header: Header) -> tuple[Gap, ...]:
+    """All that lies between verified spans, and before the first."""
+    gaps, last = [], 0
+    for start, stop in spans:
+        if start > last:
+            gaps.append(Gap(header.first_sample + last, header.first_sample + start))
+        last = stop
+    return tuple(gaps)

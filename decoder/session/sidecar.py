@@ -1,0 +1,114 @@
+"""The tail beside a recording: how far it got, and a checksum for every range that was flushed.
+
+A small memory-mapped file, little-endian. What a process wrote to it survives that process's death. A header
+of 64 bytes: magic, version uint32, number of lanes uint32, and samples received, written and flushed, uint64
+each. Then a record per flush: first signal row of the flush and the row at which each lane ends (uint64), the
+CRC-32 of all rows that the flush added (uint32), and the CRC-32 of the record so far (uint32). Lanes are the
+signal and then the streams of the file, in a fixed order.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from firmware_bridge.errors import NervehandError
+
+MAGIC = b"NHTAIL\x00\x01"
+VERSION = 1
+HEADER = struct.Struct("<8sIIQQQ")
+HEADER_BYTES = 64
+RECEIVED_AT, WRITTEN_AT, FLUSHED_AT = 16, 24, 32
+GROWTH_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class FlushRecord:
+    """One flush: signal rows start..ends[0] and, in lane k, all rows up to ends[k] that were not flushed before."""
+
+    start: int
+    ends: tuple[int, ...]
+    crc: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """What a tail says: samples received, written and flushed (gaps not counted), and its whole records."""
+
+    received: int
+    written: int
+    flushed: int
+    records: tuple[FlushRecord, ...]
+
+
+class TailWriter:
+    """Keeps a tail up to date; space is allocated before it is mapped, so a full disk raises here."""
+
+    def __init__(self, path: Path, n_lanes: int) -> None:
+        self._record = struct.Struct(f"<{n_lanes + 1}QI")
+        self._end = HEADER_BYTES
+        try:
+            self._fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+            os.posix_fallocate(self._fd, 0, GROWTH_BYTES)
+        except OSError as error:
+            raise NervehandError(f"{path}: cannot be created ({error.strerror}): move it away") from None
+        self._map = mmap.mmap(self._fd, GROWTH_BYTES)
+        HEADER.pack_into(self._map, 0, MAGIC, VERSION, n_lanes, 0, 0, 0)
+
+    def received(self, samples: int) -> None:
+        struct.pack_into("<Q", self._map, RECEIVED_AT, samples)
+
+    def written(self, samples: int) -> None:
+        struct.pack_into("<Q", self._map, WRITTEN_AT, samples)
+
+    def flushed(self, samples: int, record: FlushRecord) -> None:
+        """Add the record of a flush that has reached the operating system."""
+        body = self._record.pack(record.start, *record.ends, record.crc)
+        if self._end + len(body) + 4 > len(self._map):
+            size = len(self._map) + GROWTH_BYTES
+            os.posix_fallocate(self._fd, 0, size)
+            self._map.resize(size)
+        self._map[self._end : self._end + len(body) + 4] = body + struct.pack("<I", zlib.crc32(body))
+        self._end += len(body) + 4
+        struct.pack_into("<Q", self._map, FLUSHED_AT, samples)
+
+    def sync(self) -> None:
+        """Return when the disk has it all."""
+        self._map.flush()
+        os.fsync(self._fd)
+
+    def close(self) -> None:
+        self._map.close()
+        os.close(self._fd)
+
+
+def read_tail(path: Path, n_lanes: int) -> Tail:
+    """Errors: NervehandError where the tail is missing or not one."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise NervehandError(
+            f"{path}: cannot be read ({error.strerror}): without it no row of the recording can be verified"
+        ) from None
+    if len(content) < HEADER_BYTES:
+        raise NervehandError(
+            f"{path}: has {len(content)} bytes, no tail is that short: restore it from a copy"
+        )
+    magic, version, lanes, received, written, flushed = HEADER.unpack_from(content)
+    if magic != MAGIC or version != VERSION or lanes != n_lanes:
+        raise NervehandError(
+            f"{path}: is not the tail of this recording (version {version}, {lanes} lanes): restore it from a copy"
+        )
+    body = struct.Struct(f"<{n_lanes + 1}QI")
+    records = []
+    for at in range(HEADER_BYTES, len(content) - body.size - 3, body.size + 4):
+        raw = content[at : at + body.size]
+        fields = body.unpack(raw)
+        if struct.unpack_from("<I", content, at + body.size)[0] != zlib.crc32(raw) or not any(fields):
+            break
+        records.append(FlushRecord(fields[0], fields[1:-1], fields[-1]))
+    return Tail(received, written, flushed, tuple(records))
