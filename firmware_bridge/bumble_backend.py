@@ -25,7 +25,6 @@ from bumble.hci import Address
 from bumble.transport import open_transport
 from bumble.transport.common import Transport
 
-CENTRAL_ADDRESS = "F5:4E:48:00:00:0C"
 ATT_MTU = 247
 ATT_HEADER = 3
 Result = TypeVar("Result")
@@ -33,6 +32,8 @@ Result = TypeVar("Result")
 
 class BumbleBackend(BaseBleakClient):
     """One connection: the transport is opened by `connect` and closed by `disconnect`.
+
+    Each connection has an address of its own, so that a peer never takes it for the one before.
 
     Bumble waits for ever where a peer does not answer, so every step of `connect` shares one deadline of
     `timeout` seconds. A transport that closes counts as a disconnection.
@@ -81,7 +82,7 @@ class BumbleBackend(BaseBleakClient):
     async def _connect(self) -> None:
         self._transport = await open_transport(self._moniker)
         source, sink = self._transport
-        device = Device.with_hci("nervehand", Address(CENTRAL_ADDRESS), source, sink)
+        device = Device.with_hci("nervehand", Address.generate_static_address(), source, sink)
         source.terminated.add_done_callback(lambda _: self._disconnected())
         await device.power_on()
         self._connection = await device.connect(self.address, timeout=self._timeout)
