@@ -194,9 +194,8 @@ class SafetyGate:
         return now_ns - state.reported_ns < self.limits.link_timeout_s * NS
 
     def _latch(self, cause: Cause) -> None:
-        if self._mode is GateState.ARMED and (
-            self._latched is None or GRAVITY[cause] < GRAVITY[self._latched]
-        ):
+        """Keep the graver cause in force. Without effect unless armed, because arming begins anew."""
+        if self._latched is None or GRAVITY[cause] < GRAVITY[self._latched]:
             self._latched = cause
 
     def _judge(self, now_ns: int, link_up: bool, state: HandState | None) -> Cause | None:

@@ -95,6 +95,27 @@ def test_nothing_moves_after_arming_until_the_intent_has_passed_rest() -> None:
     assert (rig.positions < 0.4).all()
 
 
+def test_a_command_from_before_arming_does_not_count() -> None:
+    rig = Rig()
+    rig.step(rig.command(0.0))
+    rig.arm()
+    assert rig.step().cause is Cause.AWAITING_REST
+
+
+def test_a_rest_that_is_not_to_be_trusted_is_no_rest() -> None:
+    rig = Rig()
+    rig.arm()
+    rig.step(rig.command(0.0, quality=Quality(warming=True)))
+    assert rig.step(rig.command(0.4)).cause is Cause.AWAITING_REST
+
+
+def test_arming_again_starts_again_from_where_the_hand_is() -> None:
+    rig = Rig().follow(0.4)
+    rig.positions = np.full(6, 0.2, dtype=np.float32)
+    rig.arm()
+    np.testing.assert_array_equal(rig.step().positions, np.float32(0.2))
+
+
 @pytest.mark.parametrize(
     ("target", "passes"), [(0.15, True), (-0.15, True), (0.1501, False), (-0.1501, False)]
 )
@@ -199,6 +220,13 @@ def test_silence_relaxes_slowly_to_rest_and_ends_with_the_next_command() -> None
     assert rig.step(rig.command(0.4)).state is GateState.ARMED
 
 
+def test_relaxing_keeps_to_the_speed_limit_too() -> None:
+    rig = Rig(replace(LIMITS, max_speed_per_s=[0.5, 2, 1, 1, 1, 1], relax_duration_s=1.0)).follow(0.4)
+    before = rig.positions
+    decision = rig.step(rig.command(np.nan))
+    np.testing.assert_allclose(before - decision.positions, [0.005, 0.01, 0.01, 0.01, 0.01, 0.01], atol=1e-6)
+
+
 @pytest.mark.parametrize("target", [-1.0, -0.5, -0.49, 0.49, 0.5, np.nextafter(0.5, 1), 1.0])
 def test_positions_stay_inside_the_limits(target: float) -> None:
     rig = Rig().follow(target)
@@ -226,6 +254,14 @@ def test_a_late_step_or_a_clock_that_runs_backwards_makes_no_jump(dt_ns: int, mo
     assert decision.positions[0] == pytest.approx(moved, abs=1e-8)
 
 
+def test_time_that_ran_backwards_is_not_made_up_for() -> None:
+    rig = Rig().follow(0.0)
+    rig.step(rig.command(0.0), dt_ns=-5 * NS)
+    rig.now_ns += 5 * NS
+    rig.step(rig.command(0.5), dt_ns=10 * MS)
+    assert rig.positions[0] == pytest.approx(0.01, abs=1e-8)
+
+
 @pytest.mark.parametrize(("age_ns", "lost"), [(300 * MS - 1, False), (300 * MS, True)])
 def test_a_hand_that_does_not_report_is_lost_whatever_the_link_says(age_ns: int, lost: bool) -> None:
     rig = Rig().follow(0.4)
@@ -248,6 +284,15 @@ def test_a_lost_link_disarms_until_someone_arms_again(link: LinkState) -> None:
     assert rig.step(rig.command(0.4)).cause is Cause.AWAITING_REST
 
 
+def test_once_the_link_is_back_the_gate_is_disarmed_and_no_longer_says_why() -> None:
+    rig = Rig().follow(0.4)
+    rig.link = LinkState.LOST
+    assert [event.text for event in rig.step().events] == ["disarmed: no link to the hand"]
+    rig.link = LinkState.CONNECTED
+    decision = rig.step()
+    assert (decision.state, decision.cause) == (GateState.DISARMED, None)
+
+
 def test_a_report_from_before_the_loss_is_not_read_as_the_hands_state() -> None:
     rig = Rig().follow(0.4)
     old = rig.state
@@ -258,6 +303,7 @@ def test_a_report_from_before_the_loss_is_not_read_as_the_hands_state() -> None:
     assert [event.kind for event in refused] == ["arm refused"]
     rig.gate.release(rig.now_ns, "Ann")
     assert not rig.gate.step(rig.now_ns, None, rig.link, old).send
+    assert not rig.gate.step(rig.now_ns, None, rig.link, replace(old, reported_ns=rig.now_ns)).send
     assert rig.step().send
 
 

@@ -24,17 +24,20 @@ STALE, LINK, RELAX, CAP, BAND = 0.2, 0.15, 0.8, 0.04, 0.1
 ROUNDING = 1e-6
 
 good_values = st.floats(-1, 1, width=32)
-any_values = st.one_of(good_values, st.sampled_from([math.nan, math.inf, -math.inf, 1.5, -1.0001, 3e38]))
+bad_values = st.sampled_from([math.nan, math.inf, -math.inf, 1.5, -1.0001, 3e38])
 six = st.lists(good_values, min_size=6, max_size=6)
-fractions = st.sampled_from([0.0, 0.49, 0.5, 0.51, 1.0, math.nan])
+one_bad = st.tuples(six, bad_values, st.integers(0, 5)).map(
+    lambda t: [*t[0][: t[2]], t[1], *t[0][t[2] + 1 :]]
+)
+fractions = st.sampled_from([1.0, 1.0, 1.0, 0.51, 0.5, 0.49, 0.0, math.nan])
 steps_ns = st.sampled_from(
     [0, 1, 9 * MS, 10 * MS, 10 * MS, 11 * MS, 40 * MS, 149 * MS, 150 * MS, 10_000 * MS]
 )
 
 
 class GateMachine(RuleBasedStateMachine):
-    @initialize(reported=six)
-    def begin(self, reported: list[float]) -> None:
+    @initialize(reported=six, armed=st.booleans())
+    def begin(self, reported: list[float], armed: bool) -> None:
         limits = GateLimits(LOWER, UPPER, SPEED, STALE, 0.5, 0.5, LINK, RELAX, BAND, CAP)
         self.gate = SafetyGate(limits, WatchdogAction.HOLD)
         self.now = 5_000 * MS
@@ -52,6 +55,9 @@ class GateMachine(RuleBasedStateMachine):
         self.sent: np.ndarray | None = None
         self.last_sent = np.zeros(6)
         self.stepped: int | None = None
+        if armed:
+            self.arm()
+            self.good_commands([0.0] * 6, 1)
 
     # The oracle's own notions.
 
@@ -125,12 +131,12 @@ class GateMachine(RuleBasedStateMachine):
 
     @rule(
         dt=steps_ns,
-        aims=st.lists(any_values, min_size=6, max_size=6),
-        life=st.sampled_from([-1, 0, 50 * MS, 100_000 * MS]),
+        aims=st.one_of(six, six, six, one_bad),
+        life=st.sampled_from([100_000 * MS, 50 * MS, 0, -1]),
         dated=st.sampled_from([-200 * MS, -10 * MS, 0, 0, 0, 10_000 * MS]),
         confidence=fractions,
         healthy=fractions,
-        warming=st.booleans(),
+        warming=st.sampled_from([False, False, False, True]),
     )
     def any_command(
         self,
