@@ -142,12 +142,9 @@ class Conditioner:
         self.n_channels_in = n_channels
         self.n_channels = n_channels - (coefficients.rereference == "bipolar")
         taps, groups = len(coefficients.fir), lane_groups(n_channels)
-        sections = len(coefficients.sos)
         rows = max(4, WORK_VALUES // (groups * LANES * coefficients.decimation))
         self._fir = np.ascontiguousarray(coefficients.fir)
-        self._sections = np.concatenate(
-            [coefficients.sos / coefficients.sos[:, 3:4], coefficients.zi], axis=1
-        )
+        self._sections = _pairs(coefficients)
         self._order = REREFERENCES.index(coefficients.rereference)
         self._history = _history(taps, coefficients.decimation)
         self._entered = np.zeros((coefficients.decimation, self._history + rows + 1, groups * LANES))
