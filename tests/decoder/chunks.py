@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -33,7 +34,7 @@ def in_blocks(step: Step, arrays: Sequence[NDArray[Any]], cuts: Sequence[int], f
     """Feed the arrays' rows block by block; concatenate what comes out, copied before the next block."""
     edges = [0, *cuts, len(arrays[0])]
     outputs: list[Arrays] = []
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in itertools.pairwise(edges):
         pieces = [array[begin:end] for array in arrays]
         kept = [piece.copy() for piece in pieces]
         outputs.append(tuple(np.array(output) for output in step(*pieces, first + begin)))

@@ -243,7 +243,7 @@ def test_a_gap_asks_for_a_reset_and_a_reset_is_a_fresh_start() -> None:
     conditioner = Conditioner(coefficients, 4)
     x, mask = noise(301), np.zeros((301, 4), bool)
     conditioner.process(x, mask, 0)
-    with pytest.raises(NervehandError, match="sample 400.*before 301"):
+    with pytest.raises(NervehandError, match=r"sample 400.*before 301"):
         conditioner.process(x, mask, 400)
     conditioner.reset()
     assert (
