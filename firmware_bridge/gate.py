@@ -200,7 +200,7 @@ class SafetyGate:
 
     def _judge(self, now_ns: int, link_up: bool, state: HandState | None) -> Cause | None:
         """The gravest cause in force, after latching and unlatching; None to follow the command."""
-        present = sorted(self._present(now_ns, link_up, state), key=GRAVITY.__getitem__)
+        present = list(self._present(now_ns, link_up, state))
         for cause in present:
             if RULES[cause].recovery is not Recovery.AT_ONCE:
                 self._latch(cause)
@@ -212,7 +212,7 @@ class SafetyGate:
             and (np.abs(self._command.targets) <= self.limits.rest_band).all()
         ):
             self._latched = None
-        in_force = present[:1] + ([] if self._latched is None else [self._latched])
+        in_force = present if self._latched is None else [*present, self._latched]
         return min(in_force, key=GRAVITY.__getitem__, default=None)
 
     def _present(self, now_ns: int, link_up: bool, state: HandState | None) -> Iterator[Cause]:

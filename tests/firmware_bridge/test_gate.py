@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -236,6 +237,14 @@ def test_positions_stay_inside_the_limits(target: float) -> None:
     assert (rig.positions <= LIMITS.upper).all()
 
 
+def test_the_ramp_goes_on_from_what_was_sent_not_from_a_hand_that_lags() -> None:
+    rig = Rig().follow(0.0)
+    for _ in range(10):
+        rig.step(rig.command(0.4))
+        rig.positions = np.zeros(6, dtype=np.float32)
+    assert rig.last.positions[0] == pytest.approx(0.1, abs=1e-6)
+
+
 @pytest.mark.parametrize("target", [0.0099, 0.01, 0.0101, 0.5])
 def test_no_joint_is_sent_faster_than_its_limit(target: float) -> None:
     rig = Rig().follow(0.0)
@@ -433,6 +442,15 @@ def test_a_release_works_in_every_state_within_the_speed_limit(enter: object) ->
     assert rig.run(0.1).state is GateState.RELEASED
 
 
+def test_a_release_that_could_not_be_sent_yet_is_not_ended_by_a_disarm() -> None:
+    rig = Rig()
+    rig.link = LinkState.LOST
+    rig.gate.release(rig.now_ns, "Ann")
+    rig.step()
+    assert not rig.gate.at_rest
+    assert [event.kind for event in rig.gate.disarm(rig.now_ns, "Ann")] == ["disarm refused"]
+
+
 @pytest.mark.parametrize("enter", EVERY_STATE)
 def test_a_release_with_the_link_down_is_the_first_and_only_thing_sent_on_reconnect(enter: object) -> None:
     rig = Rig().follow(0.4)
@@ -461,6 +479,15 @@ def test_a_release_is_not_cut_short_by_a_disarm_and_ends_by_it_at_rest() -> None
     rig.gate.disarm(rig.now_ns, "Ann")
     assert not rig.step().send
     assert rig.gate.state is GateState.DISARMED
+
+
+def test_the_documentation_has_this_table() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "safety.md").read_text()
+    rows = [
+        f"| {cause.value} | {rule.action.value} | {rule.state.value} | {rule.recovery.value} |"
+        for cause, rule in RULES.items()
+    ]
+    assert "\n".join(rows) in text
 
 
 def test_events_name_each_change_once_and_who_asked() -> None:
