@@ -169,7 +169,8 @@ def bench_bundle(settings: BenchSettings, network: StepNetwork) -> tuple[Bundle,
         )
     window = max(round(WINDOW_S * coefficients.rate_hz), hop)
     n_features = network.n_features
-    compress: tuple[Compression, ...] = ("none",) * n_features
+    none: Compression = "none"
+    compress = (none,) * n_features
     manifest = Manifest(
         format_version=1,
         stream=StreamSpec(kind="nerve", rate_hz=settings.rate_hz, channel_names=names, electrodes=names),

@@ -14,6 +14,7 @@ import numpy as np
 from decoder.bundle import Bundle
 from decoder.chain import ChainEvent, DecodeChain
 from decoder.intent import IntentDigest, Intents
+from firmware_bridge.gate import GateState
 from firmware_bridge.guard import GuardLoop
 from firmware_bridge.hand import N_DOF, Hand, HandCommand, Quality
 from firmware_bridge.stream import SignalBlock, Source
@@ -25,7 +26,7 @@ LATE_HOPS = 2  # a hop that is this many hops old is decoded, but commands nothi
 _SNAPSHOT_S = 0.125
 _HISTORY = 24
 TOTAL = "sample to sent"
-_STAGES = ("wait", "conditioning + features", "engine", "decision", "gate + send", TOTAL)
+_STAGES = ("wait", "filters + features", "engine", "decision", "gate + send", TOTAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class LiveSummary:
     commands_withheld: int
     commands_dropped: int
     restarts: int
+    rearmed: int
     latency_us: dict[str, dict[str, float | None]]
     link: str
     gate: str
@@ -61,7 +63,7 @@ class LiveSummary:
         return (
             f"{self.elapsed_s:.1f} s, {self.hops} hops ({self.warming_hops} warming), "
             f"{self.commands_applied} commands applied, {self.commands_withheld} withheld by the gate, "
-            f"{self.commands_dropped} dropped as late, {self.restarts} restarts\n"
+            f"{self.commands_dropped} dropped as late, {self.restarts} restarts, {self.rearmed} times armed again\n"
             f"sample to hand: {times}\n"
             f"link {self.link}, gate {self.gate}"
         )
@@ -78,6 +80,8 @@ def _milliseconds(microseconds: float | None) -> str:
 class LiveRun:
     """Decodes a source and moves a hand until the source ends or `stop` is set.
 
+    With `armed_by`, a gate that a lost link disarmed is armed again in that name once the hand is back.
+
     An exception in the decode path reaches the gate as a fault before it reaches the caller.
     """
 
@@ -90,16 +94,19 @@ class LiveRun:
         hand: Hand,
         screen: Screen,
         cue_at: Callable[[int], str] = lambda sample_index: "",
+        on_intents: Callable[[Intents], None] = lambda intents: None,
+        armed_by: str = "",
     ) -> None:
         self._title, self._source, self._bundle = title, source, bundle
-        self._guard, self._hand, self._screen, self._cue_at = guard, hand, screen, cue_at
+        self._guard, self._hand, self._screen = guard, hand, screen
+        self._cue_at, self._on_intents, self._armed_by = cue_at, on_intents, armed_by
         self._chain = DecodeChain(bundle, source.info, self._on_chain_event)
         self._gestures = bundle.manifest.gestures
         self._late_ns = round(LATE_HOPS * bundle.hop_s * 1e9)
         self._lifetime_ns = round(COMMAND_LIFETIME_S * 1e9)
         self._histograms = {stage: LatencyHistogram() for stage in _STAGES}
         self._digest = IntentDigest()
-        self._hops = self._warming = self._dropped = self._restarts = 0
+        self._hops = self._warming = self._dropped = self._restarts = self._rearmed = 0
         self._newest: Intents | None = None
         self._levels: deque[np.ndarray] = deque(maxlen=_HISTORY)
         self._recent: list[np.ndarray] = []
@@ -133,6 +140,7 @@ class LiveRun:
         self._warming += int(intents.warming.sum())
         self._digest.update(intents)
         self._newest = intents
+        self._on_intents(intents)
         now_ns = time.monotonic_ns()
         self._dropped += len(intents) - 1  # only the newest of a block can still matter
         if now_ns - block.arrival_ns > self._late_ns:
@@ -141,7 +149,7 @@ class LiveRun:
         sent_ns = self._guard.submit(self._command(intents, now_ns))
         stages = self._chain.stage_ns
         self._histograms["wait"].add(int(stages[0]) - block.arrival_ns)
-        self._histograms["conditioning + features"].add(int(stages[3] - stages[0]))
+        self._histograms["filters + features"].add(int(stages[3] - stages[0]))
         self._histograms["engine"].add(int(stages[4] - stages[3]))
         self._histograms["decision"].add(int(stages[5] - stages[4]))
         if sent_ns is not None:
@@ -162,6 +170,12 @@ class LiveRun:
             ),
         )
 
+    def _keep_armed(self) -> None:
+        """Arm again after a lost link: explicit for a wearer, but nobody wears a hand that `armed_by` owns."""
+        decision = self._guard.decision
+        if self._armed_by and decision is not None and decision.state is GateState.DISARMED:
+            self._rearmed += self._guard.request_arm(self._armed_by)
+
     def _on_chain_event(self, event: ChainEvent) -> None:
         self._restarts += 1
 
@@ -171,6 +185,7 @@ class LiveRun:
         if now_ns - self._shown_ns < _SNAPSHOT_S * 1e9:
             return
         self._shown_ns = now_ns
+        self._keep_armed()
         recent = np.concatenate(self._recent).astype(np.float64) * block.scale_uv
         self._recent.clear()
         self._levels.append(recent.std(0) if self._source.info.kind != "envelope" else recent.mean(0))
@@ -184,6 +199,10 @@ class LiveRun:
             gate += f" ({decision.cause.value})"
         return Snapshot(
             title=self._title,
+            level_title="channels, mean µV"
+            if self._source.info.kind == "envelope"
+            else "channels, r.m.s. µV",
+            side=self._bundle.manifest.side,
             elapsed_s=elapsed_s,
             channels=list(self._source.info.channel_names),
             levels_uv=[round(float(v), 2) for v in levels[-1]],
@@ -216,6 +235,7 @@ class LiveRun:
             commands_withheld=self._guard.counters.commands_withheld,
             commands_dropped=self._dropped + self._guard.counters.commands_late,
             restarts=self._restarts,
+            rearmed=self._rearmed,
             latency_us={
                 stage: {f"p{p}": h.percentile_us(p) for p in (50, 95, 99)} | {"max": h.largest_us}
                 for stage, h in self._histograms.items()

@@ -13,15 +13,14 @@ from firmware_bridge.hand import DOF_NAMES
 from nervehand.drawing import draw_hand
 from nervehand.screen import Snapshot, bar, sparkline
 
+_MOST_CHANNELS = 16  # what fits beside the other panels
 _LINK_STYLE = {"connected": "green", "connecting": "yellow", "lost": "red", "disconnected": "yellow"}
 
 
 def screen_of(snapshot: Snapshot) -> RenderableType:
     """The whole screen: title, channels, hand, positions, latency and the state of gate and link."""
-    left = Group(_channels(snapshot))
-    right = Group(_hand(snapshot), _positions(snapshot), _latency(snapshot))
     grid = Table.grid(padding=(0, 1))
-    grid.add_row(left, right)
+    grid.add_row(_channels(snapshot), _hand(snapshot), Group(_positions(snapshot), _latency(snapshot)))
     return Group(_title(snapshot), grid, _status(snapshot))
 
 
@@ -32,20 +31,22 @@ def _title(s: Snapshot) -> RenderableType:
 def _channels(s: Snapshot) -> RenderableType:
     table = Table.grid(padding=(0, 1))
     ceiling = max((max(h, default=0.0) for h in s.history_uv), default=1.0)
-    for name, level, history, masked in zip(s.channels, s.levels_uv, s.history_uv, s.masked, strict=True):
+    rows = list(zip(s.channels, s.levels_uv, s.history_uv, s.masked, strict=True))
+    for name, level, history, masked in rows[:_MOST_CHANNELS]:
         style = "red" if masked else "cyan"
         value = "masked" if masked else f"{level:7.1f}"
         table.add_row(name, Text(sparkline(history, ceiling), style=style), value)
-    return Panel(table, title="channels, r.m.s. µV", title_align="left")
+    if len(rows) > _MOST_CHANNELS:
+        table.add_row("", Text(f"and {len(rows) - _MOST_CHANNELS} more", style="dim"), "")
+    return Panel(table, title=s.level_title, title_align="left", width=42)
 
 
 def _hand(s: Snapshot) -> RenderableType:
     gesture = "warming up" if s.warming else s.gesture
-    lines = draw_hand(np.array(s.shown, np.float32))
+    lines = draw_hand(np.array(s.shown, np.float32), side=s.side or "right")
     caption = Text.assemble((f"{gesture}", "bold green"), f"  p {s.probability:.2f}")
-    if s.cue:
-        caption.append(f"   cue: {s.cue}", style="dim")
-    return Panel(Group(Text("\n".join(lines)), caption), title="hand", title_align="left", width=46)
+    caption.append(f"\ncue: {s.cue}" if s.cue else "\n", style="dim")
+    return Panel(Group(Text("\n".join(lines)), "", caption), title="hand", title_align="left", width=34)
 
 
 def _positions(s: Snapshot) -> RenderableType:
@@ -59,11 +60,12 @@ def _positions(s: Snapshot) -> RenderableType:
 
 def _latency(s: Snapshot) -> RenderableType:
     table = Table(box=None, padding=(0, 1), header_style="dim")
-    for column in ("stage, µs", "p50", "p95", "p99"):
-        table.add_column(column, justify="left" if column.startswith("stage") else "right")
+    table.add_column("stage", no_wrap=True)
+    for column in ("p50", "p95", "p99"):
+        table.add_column(column, justify="right")
     for row in s.latency:
         table.add_row(row.stage, *(_number(v) for v in (row.p50_us, row.p95_us, row.p99_us)))
-    return Panel(table, title="latency", title_align="left", width=46)
+    return Panel(table, title="latency, µs", title_align="left", width=46)
 
 
 def _status(s: Snapshot) -> RenderableType:

@@ -40,6 +40,8 @@ class Snapshot:
     """
 
     title: str
+    level_title: str
+    side: str
     elapsed_s: float
     channels: list[str]
     levels_uv: list[float]

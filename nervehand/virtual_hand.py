@@ -10,6 +10,7 @@ from types import FrameType
 
 from decoder.bundle import Bundle
 from decoder.chain import compile_kernels
+from decoder.intent import Intents
 from firmware_bridge.errors import LinkError
 from firmware_bridge.gate import GateEvent, GateLimits, SafetyGate
 from firmware_bridge.guard import GuardLoop
@@ -30,6 +31,7 @@ def drive_virtual_hand(
     headless: bool,
     who: str,
     cue_at: Callable[[int], str] = lambda sample_index: "",
+    on_intents: Callable[[Intents], None] = lambda intents: None,
     on_gate_event: Callable[[GateEvent], None] | None = None,
 ) -> LiveSummary:
     """Start a virtual hand, connect to it over GATT, and let `source` move it through the gate until it ends.
@@ -46,7 +48,7 @@ def drive_virtual_hand(
             gate = SafetyGate(GateLimits.for_hand(hand.capabilities), hand.capabilities.watchdog_action)
             # The screen is opened before the guard, so that it closes after the release.
             with _screen(headless) as screen, GuardLoop(gate, hand, on_event=on_gate_event) as guard:
-                live = LiveRun(title, source, bundle, guard, hand, screen, cue_at)
+                live = LiveRun(title, source, bundle, guard, hand, screen, cue_at, on_intents, who)
                 if not guard.request_arm(who):
                     raise LinkError(
                         "the gate refused to arm the virtual hand: look at the log for the reason"

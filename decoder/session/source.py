@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from decoder.session.model import Session, iter_blocks
 from firmware_bridge.pacing import paced
@@ -11,18 +12,23 @@ from firmware_bridge.stream import SignalBlock, StreamInfo
 
 
 class SessionSource:
-    """Delivers a session's signal in blocks; with `is_paced` at its own sampling rate, otherwise without waiting."""
+    """Delivers a session's first `n_samples` (None: all) in blocks; `is_paced` at its own rate, else without waiting.
+
+    Blocks end at multiples of `block_samples` and at gaps.
+    """
 
     def __init__(
         self,
         session: Session,
         block_samples: int,
         is_paced: bool = True,
+        n_samples: int | None = None,
         clock_ns: Callable[[], int] = time.monotonic_ns,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._session, self._block_samples, self._is_paced = session, block_samples, is_paced
         self._clock_ns, self._sleep = clock_ns, sleep
+        self.n_samples = session.n_samples if n_samples is None else n_samples
         self._open = False
 
     @property
@@ -38,9 +44,10 @@ class SessionSource:
 
     def _until_closed(self) -> Iterator[SignalBlock]:
         for block in iter_blocks(self._session, self._block_samples):
-            if not self._open:
+            left = self._session.first_sample + self.n_samples - block.first_sample
+            if not self._open or left <= 0:
                 return
-            yield block
+            yield block if left >= block.n_samples else replace(block, samples=block.samples[:left])
 
     def close(self) -> None:
         self._open = False

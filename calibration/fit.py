@@ -1,0 +1,269 @@
+"""Sessions to a bundle: front end, normalisation, training, position map and manifest."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.datasets import FeatureStream, Piece, concatenate, pieces, session_stream
+from calibration.postures import map_to_positions, postures_of
+from calibration.stepgraph import build_step_graph
+from calibration.training import Progress, TrainingSet, train
+from decoder.bundle import Bundle, FeatureSpec, Manifest, OutputSpec, StreamSpec, Training, TrainingSession
+from decoder.chain import FrontEnd
+from decoder.conditioning import ConditioningSettings
+from decoder.conditioning_design import default_settings, design
+from decoder.decision import DecisionSettings, PositionMap
+from decoder.features import FeatureSettings
+from decoder.normalisation import CLIP, Compression, fit_normalisation
+from decoder.session.model import Session
+from firmware_bridge.errors import NervehandError, StreamMismatchError
+from firmware_bridge.hand import N_DOF
+from firmware_bridge.stream import StreamInfo
+
+Side = Literal["left", "right", ""]
+HOP_S = 0.02
+WINDOW_S = 0.1
+WARMUP_S = 0.5  # after a start: the window, the filters and the recurrent state have settled
+RANGE_PERCENT = (0.5, 99.5)  # of the truth in the training trials: an output's declared range
+
+
+@dataclass(frozen=True, slots=True)
+class FitOptions:
+    """`repetitions` None takes every trial; `threads` 0 every core."""
+
+    network: str = "compact"
+    repetitions: tuple[int, ...] | None = None
+    seed: int = 0
+    threads: int = 0
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSession:
+    """A session with the SHA-256 of the file that it was read from."""
+
+    session: Session
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class FrontEndChoice:
+    """What is done to a kind of stream before the network."""
+
+    conditioning: ConditioningSettings
+    feature_set: str
+    settings: FeatureSettings
+    compression: dict[str, Compression]
+
+
+def default_front_end(info: StreamInfo) -> FrontEndChoice:
+    """The paper's features for raw streams; an envelope's root and mean over the hop."""
+    conditioning = default_settings(info)
+    rate_hz = info.rate_hz / conditioning.decimation
+    hop = max(1, round(HOP_S * rate_hz))
+    if info.kind == "envelope":
+        return FrontEndChoice(conditioning, "envelope", FeatureSettings(hop, hop, ("root", "mean")), {})
+    window = max(round(WINDOW_S * rate_hz), hop)
+    return FrontEndChoice(conditioning, "time_domain", FeatureSettings(window, hop), TIME_DOMAIN_COMPRESSION)
+
+
+TIME_DOMAIN_COMPRESSION: dict[str, Compression] = {
+    "waveform_length": "log",
+    "mean_absolute": "log",
+    "mean_square": "log",
+    "root_mean_square": "log",
+    "v_order_3": "root",
+    "log_detector": "log",
+    "difference_absolute_std": "log",
+    "mean_absolute_slope": "root",
+    "weighted_mean_absolute": "log",
+}
+"""Amplitudes are heavy-tailed: their logarithm (signed root where they have a sign) is what is standardised."""
+
+
+def fit(
+    sources: Sequence[SourceSession],
+    options: FitOptions,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Bundle:
+    """Train a decoder. Raises NervehandError where the sessions do not fit together or cannot teach anything."""
+    sessions = [source.session for source in sources]
+    if not sessions:
+        raise NervehandError("no session to learn from: name at least one")
+    first = sessions[0]
+    for other in sessions[1:]:
+        _require_same(first, other)
+    gestures = _gesture_names(sessions)
+    choice = default_front_end(first.info)
+    coefficients = design(choice.conditioning, first.info)
+    front_end = FrontEnd(first.info, coefficients, choice.feature_set, choice.settings)
+    hop_raw = choice.settings.hop_samples * choice.conditioning.decimation
+    stream = concatenate(
+        [session_stream(s, front_end, hop_raw, gestures, first.truth_names or None) for s in sessions]
+    )
+    chosen = pieces(stream, options.repetitions)
+    rows = _rows(chosen)
+    label = stream.label[rows]
+    _require_something_to_learn(stream, label, gestures)
+    compress = tuple(
+        choice.compression.get(name.rsplit("/", 1)[1], "none") for name in front_end.feature_names
+    )
+    normalisation = fit_normalisation(stream.features[rows], stream.masked[rows], compress)
+    trained = train(
+        TrainingSet(
+            z=normalisation.apply(stream.features, stream.masked),
+            label=stream.label,
+            truth=stream.truth,
+            pieces=tuple(chosen),
+            hop_s=stream.hop_s,
+            n_gestures=len(gestures),
+        ),
+        options.network,
+        seed=options.seed,
+        threads=options.threads,
+        on_progress=on_progress,
+        should_stop=should_stop,
+    )
+    manifest = Manifest(
+        format_version=1,
+        stream=StreamSpec(
+            kind=first.info.kind,
+            rate_hz=first.info.rate_hz,
+            channel_names=first.info.channel_names,
+            electrodes=first.info.electrodes,
+            nerve=first.info.nerve,
+        ),
+        subject=first.meta.subject,
+        side=_side(first.meta.side),
+        array=first.meta.array,
+        conditioning=choice.conditioning,
+        features=FeatureSpec(set=choice.feature_set, settings=choice.settings, compress=compress, clip=CLIP),
+        outputs=_outputs(first, stream, rows),
+        gestures=gestures,
+        decision=DecisionSettings(),
+        warmup_s=WARMUP_S,
+        training=Training(
+            sessions=tuple(
+                TrainingSession(
+                    identifier=s.session.meta.identifier, sha256=s.sha256, repetitions=options.repetitions
+                )
+                for s in sources
+            ),
+            network=options.network,
+            n_parameters=trained.step_network.n_parameters,
+            seed=options.seed,
+            nervehand_version=options.version,
+            commit=source_commit(),
+            metrics=trained.metrics,
+        ),
+    )
+    position_map = _position_map(sessions, stream, rows, gestures)
+    return Bundle(manifest, coefficients, normalisation, position_map, build_step_graph(trained.step_network))
+
+
+def _require_same(first: Session, other: Session) -> None:
+    for what, a, b in (
+        ("kind", first.info.kind, other.info.kind),
+        ("sampling rate", first.info.rate_hz, other.info.rate_hz),
+        ("channels", first.info.channel_names, other.info.channel_names),
+        ("electrodes", first.info.electrodes, other.info.electrodes),
+        ("subject", first.meta.subject, other.meta.subject),
+        ("side", first.meta.side, other.meta.side),
+        ("electrode array", first.meta.array, other.meta.array),
+        ("truth columns", first.truth_names, other.truth_names),
+    ):
+        if a != b:
+            raise StreamMismatchError(
+                f"session {first.meta.identifier} has {what} {a!r}, session {other.meta.identifier} has {b!r}: "
+                "fit one decoder from sessions of one person and one stream"
+            )
+
+
+def _gesture_names(sessions: Sequence[Session]) -> tuple[str, ...]:
+    names = list(sessions[0].gesture_names)
+    for session in sessions[1:]:
+        names += [name for name in session.gesture_names if name not in names]
+    return tuple(names)
+
+
+def _rows(chosen: Sequence[Piece]) -> NDArray[np.int64]:
+    if not chosen:
+        raise NervehandError("no trial is left to learn from: record some, or choose other repetitions")
+    return np.concatenate([np.arange(piece.start, piece.stop) for piece in chosen])
+
+
+def _require_something_to_learn(
+    stream: FeatureStream, label: NDArray[np.int64], gestures: tuple[str, ...]
+) -> None:
+    found = np.unique(label[label >= 0])
+    if stream.truth is None and len(found) < 2:
+        names = ", ".join(gestures[i] for i in found) or "no label"
+        raise NervehandError(
+            f"the training trials hold one class only ({names}) and no ground truth: record rest and at least "
+            "one movement, or give truth"
+        )
+    if stream.masked.all():
+        raise NervehandError(
+            "every channel is masked throughout (flat, railed or not finite): check the recording"
+        )
+
+
+def _outputs(first: Session, stream: FeatureStream, rows: NDArray[np.int64]) -> tuple[OutputSpec, ...]:
+    if stream.truth is None:
+        return ()
+    low, high = np.percentile(stream.truth[rows], RANGE_PERCENT, axis=0)
+    return tuple(
+        OutputSpec(name=name, unit=unit, lower=float(a), upper=float(b))
+        for name, unit, a, b in zip(first.truth_names, first.truth_units, low, high, strict=True)
+    )
+
+
+def _position_map(
+    sessions: Sequence[Session], stream: FeatureStream, rows: NDArray[np.int64], gestures: tuple[str, ...]
+) -> PositionMap:
+    postures = np.full((len(gestures), N_DOF), np.nan, np.float32)
+    for session in sessions:
+        own = postures_of(session.gesture_names, session.postures)
+        for name, posture in zip(session.gesture_names, own, strict=True):
+            if np.isfinite(posture).all():
+                postures[gestures.index(name)] = posture
+    if stream.truth is None:
+        matrix, offset = np.zeros((N_DOF, 0), np.float32), np.zeros(N_DOF, np.float32)
+    else:
+        matrix, offset = map_to_positions(
+            stream.truth[rows], sessions[0].truth_names, stream.label[rows], postures
+        )
+    return PositionMap(matrix, offset, np.nan_to_num(postures))
+
+
+def _side(side: str) -> Side:
+    match side:
+        case "left":
+            return "left"
+        case "right":
+            return "right"
+        case _:
+            return ""
+
+
+def source_commit() -> str:
+    """The commit that this code was checked out at; '' where it is not under version control."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD", "HEAD:./fit.py"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.split()[0]

@@ -1,0 +1,42 @@
+"""`nervehand evaluate`: every score of a decoder on sessions, as a table or as one JSON object."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from calibration.evaluation import evaluate
+from decoder.bundle import read_bundle
+from decoder.session.reader import read_session
+from nervehand.output import print_json
+from nervehand.tables import evaluation_table
+
+
+def run_evaluate(
+    decoder: Path,
+    paths: list[Path],
+    repetitions: tuple[int, ...] | None,
+    recorded_order: bool,
+    any_wearer: bool,
+    *,
+    as_json: bool,
+) -> None:
+    """Score and print."""
+    bundle = read_bundle(decoder)
+    sessions = [read_session(path) for path in paths]
+    for session in sessions:
+        bundle.require_stream(session.info)
+        if not any_wearer:
+            bundle.require_wearer(session.meta.subject, session.meta.side, session.meta.array)
+    with Console(stderr=True).status("features") as status:
+        found = evaluate(
+            bundle, sessions, repetitions, recorded_order=recorded_order, on_progress=status.update
+        )
+    if as_json:
+        print_json(found.to_json() | {"any_wearer": any_wearer})
+        return
+    out = Console()
+    out.print(evaluation_table(found))
+    if recorded_order:
+        out.print("recorded order: optimistic, a stateful decoder can learn the order of the protocol")

@@ -1,0 +1,102 @@
+"""`nervehand fit`: sessions in, a decoder out, with progress; Ctrl-C keeps the best so far."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import time
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+import nervehand
+from calibration.fit import FitOptions, SourceSession, fit
+from calibration.training import Progress as TrainingProgress
+from decoder.bundle import write_bundle
+from decoder.session.reader import read_session
+from firmware_bridge.errors import NervehandError
+from nervehand.output import print_json
+
+
+def run_fit(
+    paths: list[Path],
+    out: Path,
+    network: str,
+    repetitions: tuple[int, ...] | None,
+    seed: int,
+    threads: int,
+    *,
+    as_json: bool,
+) -> None:
+    """Fit and write; prints what was made."""
+    started = time.monotonic()
+    sources = [SourceSession(read_session(path), file_sha256(path)) for path in paths]
+    options = FitOptions(network, repetitions, seed, threads, nervehand.__version__)
+    stopped = False
+
+    def ask_to_stop(number: int, frame: FrameType | None) -> None:
+        nonlocal stopped
+        stopped = True
+
+    previous = signal.signal(signal.SIGINT, ask_to_stop)
+    last: TrainingProgress | None = None
+    try:
+        with _progress_bar() as bar:
+            task = bar.add_task("preparing", total=None, loss="")
+
+            def show(progress: TrainingProgress) -> None:
+                nonlocal last
+                last = progress
+                bar.update(
+                    task,
+                    description="training",
+                    total=progress.n_steps,
+                    completed=progress.step,
+                    loss=f"loss {progress.loss:.3f}  {progress.left_s:.0f} s left",
+                )
+
+            bundle = fit(sources, options, show, lambda: stopped)
+    except ModuleNotFoundError as error:
+        raise NervehandError(f"fitting needs {error.name}: install nervehand[train]") from error
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    sha256 = write_bundle(bundle, out)
+    training = bundle.manifest.training
+    summary = {
+        "bundle": str(out),
+        "bundle_sha256": sha256,
+        "network": training.network,
+        "n_parameters": training.n_parameters,
+        "seed": seed,
+        "fit_s": round(time.monotonic() - started, 1),
+        "stopped_early": stopped,
+        "steps": 0 if last is None else last.step,
+        "loss": None if last is None else round(last.loss, 4),
+    }
+    if as_json:
+        print_json(summary)
+        return
+    note = " (stopped early: the best so far)" if stopped else ""
+    print(
+        f"{out}: {training.network}, {training.n_parameters} parameters, {len(bundle.manifest.gestures)} gestures, "
+        f"{len(bundle.manifest.outputs)} outputs, fitted in {summary['fit_s']} s{note}\n"
+        f"conditioning: {bundle.coefficients.describe()}"
+    )
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _progress_bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[loss]}"),
+        console=Console(stderr=True),
+    )
