@@ -57,7 +57,7 @@ def load(path: Path) -> dict[str, Array]:
     except OSError as error:
         raise NervehandError(f"{path}: cannot be read ({error.strerror or error}): check the name") from None
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        if "allow_pickle" in str(error):
+        if "Object arrays" in str(error):
             raise NervehandError(f"{path}: holds an array of objects: save numbers and text only") from None
         raise NervehandError(f"{path}: is truncated or damaged ({error}): copy or save it again") from None
 
@@ -105,6 +105,8 @@ def _session(arrays: Mapping[str, Array], path: Path) -> Session:
 def _signal(signal: Array) -> NDArray[np.float32] | NDArray[np.int16]:
     if signal.ndim != 2:
         raise NervehandError(f"signal has shape {signal.shape}: give (samples, channels)")
+    if len(signal) == 0:
+        raise NervehandError("the session is empty (0 samples): save at least one sample")
     if signal.dtype == np.int16:
         return np.ascontiguousarray(signal, np.int16)
     if signal.dtype.kind not in "iuf":

@@ -83,7 +83,7 @@ def tail_of(path: Path) -> Path:
     return path.with_name(path.name + ".tail")
 
 
-def open_file(path: Path, *, swmr: bool = False) -> h5py.File:
+def open_file(path: Path) -> h5py.File:
     """The file, opened for reading. Errors: NervehandError saying why not."""
     import h5py
 
@@ -97,7 +97,7 @@ def open_file(path: Path, *, swmr: bool = False) -> h5py.File:
         what = "is empty (0 bytes)" if size == 0 else "is not an NWB file (no HDF5 signature)"
         raise NervehandError(f"{path}: {what}: give a session made by `nervehand import` or a recording")
     try:
-        return h5py.File(path, "r", libver="latest" if swmr else None, swmr=swmr)
+        return h5py.File(path, "r")
     except OSError as error:
         if "consistency flags" in str(error) or "already open for" in str(error):
             raise NervehandError(

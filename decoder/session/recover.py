@@ -6,6 +6,7 @@ The recording itself, its journal and its tail are only read, never changed, so 
 from __future__ import annotations
 
 import zlib
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,9 +18,10 @@ from decoder.session.contents import Verified, read_stream
 from decoder.session.journal import journal_of, read_journal
 from decoder.session.layout import SIGNAL_PATH, TRUTH_PATH, Header
 from decoder.session.model import Gap
-from decoder.session.reader import open_file, read_header, read_open, tail_of
+from decoder.session.reader import read_header, read_open, tail_of
 from decoder.session.recorder import LANES, stream_crc
 from decoder.session.sidecar import FlushRecord, Tail, read_tail
+from decoder.session.unclosed import UnclosedFile
 from decoder.session.writer import write_session
 from firmware_bridge.errors import NervehandError
 
@@ -60,8 +62,11 @@ def recover(path: str | Path, out: str | Path | None = None) -> Recovery:
             " bring the tail along"
         )
     tail = read_tail(tail_of(path), len(LANES))
-    with open_recording(path) as file:
+    import h5py
+
+    with ExitStack() as opened:
         try:
+            file = opened.enter_context(h5py.File(opened.enter_context(UnclosedFile(path)), "r"))
             header = read_header(file)
             good = [verify(file, header, tail, i) for i in range(len(tail.records))]
         except (KeyError, OSError, ValueError, RuntimeError) as error:
@@ -85,14 +90,6 @@ def recover(path: str | Path, out: str | Path | None = None) -> Recovery:
         damaged=tuple(Gap(first + a, first + b) for a, b in damaged if a < b),
         damaged_notes=damaged_notes,
     )
-
-
-def open_recording(path: Path) -> h5py.File:
-    """The file of a recording, for reading, whether its writer was killed or closed it just before the end."""
-    try:
-        return open_file(path, swmr=True)
-    except NervehandError:
-        return open_file(path)
 
 
 def verify(file: h5py.File, header: Header, tail: Tail, position: int) -> bool:
