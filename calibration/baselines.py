@@ -1,7 +1,8 @@
 """The published classical decoders, scored by the same functions as the networks, and what chance gives.
 
-Each sees the last 200 ms of normalised features (the ridge regression 400 ms) and is fitted on training
-trials. They need scikit-learn, of the extra `train`.
+The classifiers see 200 ms, as published ones do: one feature vector where its own window is that long, else
+a summary of the last ones. The ridge regression sees features up to 400 ms old. All are fitted on training
+trials and need scikit-learn, of the extra `train`.
 """
 
 from __future__ import annotations
@@ -71,12 +72,13 @@ class ClassicalDecoder:
     def __init__(
         self,
         hop_s: float,
+        context_hops: int,
         n_gestures: int,
         all_classes: Classifier | None,
         movements: Classifier | None,
         ridge: Ridge | None,
     ) -> None:
-        self._hop_s, self._n_gestures = hop_s, n_gestures
+        self._hop_s, self._context_hops, self._n_gestures = hop_s, context_hops, n_gestures
         self._all, self._movements, self._ridge = all_classes, movements, ridge
         self._past: NDArray[np.float32] | None = None
 
@@ -90,7 +92,7 @@ class ClassicalDecoder:
         if k == 0:
             width = 0 if self._ridge is None else len(self._ridge.offset)
             return np.zeros((0, width), np.float32), np.zeros((0, self._n_gestures), np.float32)
-        reach = _reach(self._hop_s)
+        reach = max(self._context_hops, round(max(LAGS_S) / self._hop_s))
         past = np.repeat(z[:1], reach, axis=0) if self._past is None else self._past
         history = np.concatenate([past, z])
         self._past = history[-reach:].copy()
@@ -100,7 +102,7 @@ class ClassicalDecoder:
         probabilities = np.zeros((k, self._n_gestures), np.float32)
         if self._all is None:
             return outputs, probabilities
-        context = summarised(history, self._hop_s)[reach:]
+        context = summarised(history, self._context_hops)[reach:]
         probabilities[:, self._all.classes_] = self._all.predict_proba(context)
         if self._movements is not None:
             moving = probabilities[:, 1:].sum(1, keepdims=True)
@@ -109,10 +111,11 @@ class ClassicalDecoder:
         return outputs, probabilities
 
 
-def summarised(z: NDArray[np.float32], hop_s: float) -> NDArray[np.float32]:
-    """Mean, deviation, largest, smallest and change (k, 5 f) of each feature over the last 200 ms."""
-    width = max(2, round(CONTEXT_S / hop_s))
-    window = np.lib.stride_tricks.sliding_window_view(_led_in(z, width - 1), width, axis=0)
+def summarised(z: NDArray[np.float32], n_hops: int) -> NDArray[np.float32]:
+    """Mean, deviation, largest, smallest and change (k, 5 f) of each feature over `n_hops`; for one, itself."""
+    if n_hops < 2:
+        return z
+    window = np.lib.stride_tricks.sliding_window_view(_led_in(z, n_hops - 1), n_hops, axis=0)
     parts = window.mean(2), window.std(2), window.max(2), window.min(2), window[:, :, -1] - window[:, :, 0]
     return np.concatenate(parts, axis=1).astype(np.float32)
 
@@ -135,9 +138,10 @@ def fit_classical(
     n_gestures: int,
     seed: int = 0,
     *,
-    with_truth: bool = True,
+    window_s: float = 0.0,
 ) -> ClassicalDecoder:
-    """Fit on the hops of the training pieces of a stream; `z` (k, f) are its normalised features.
+    """Fit on the hops of the training pieces of a stream; `z` (k, f) are its normalised features, each made of
+    the last `window_s`.
 
     Raises NervehandError where scikit-learn is missing or the trials teach nothing.
     """
@@ -145,13 +149,15 @@ def fit_classical(
     known = rows[stream.label[rows] >= 0]
     if len(known) == 0 and stream.truth is None:
         raise NervehandError("the training trials have neither gestures nor truth: there is nothing to learn")
-    context = summarised(z, stream.hop_s)
+    context_hops = 1 + max(0, round((CONTEXT_S - max(window_s, stream.hop_s)) / stream.hop_s))
+    context = summarised(z, context_hops)
     ridge = None
-    if stream.truth is not None and with_truth:
+    if stream.truth is not None:
         ridge = fit_ridge(lagged(z, stream.hop_s)[rows], stream.truth[rows], RIDGE_PENALTY)
     moving = known[stream.label[known] > 0]
     return ClassicalDecoder(
         stream.hop_s,
+        context_hops,
         n_gestures,
         _fitted(name, seed, context[known], stream.label[known]),
         _fitted(name, seed, context[moving], stream.label[moving]),
@@ -176,10 +182,6 @@ def permuted(stream: FeatureStream, training: Sequence[Piece], seed: int) -> Fea
             taken = source.start + np.arange(len(to)) * len(source) // len(to)
             truth[rows] = stream.truth[taken]
     return replace(stream, label=label, truth=truth)
-
-
-def _reach(hop_s: float) -> int:
-    return max(round(CONTEXT_S / hop_s), round(max(LAGS_S) / hop_s), 1)
 
 
 def _led_in(z: NDArray[np.float32], n: int) -> NDArray[np.float32]:

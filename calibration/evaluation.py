@@ -17,7 +17,6 @@ from calibration.running import (
     Summary,
     mean_of_known,
     reference_of,
-    repeats_one_order,
     score_decoder,
     scored_order,
     seeded_orders,
@@ -26,6 +25,7 @@ from calibration.running import (
 )
 from calibration.scores.errors import NotScoredError
 from calibration.scores.latency import algorithmic_latency_ms, held
+from calibration.scores.run import HOP_SCORES
 from decoder.bundle import Bundle
 from decoder.chain import DecodeChain, FrontEnd
 from decoder.decision import Decision
@@ -62,8 +62,9 @@ class Chance:
 class Evaluation:
     """All that `nervehand evaluate` knows about a decoder on some sessions.
 
-    `scores` are over shuffled orders, or over the recorded one (`recorded_order`, optimistic); `reset` over
-    the same orders with a reset before each trial, where the recordings repeat one order.
+    `scores` are over shuffled orders, or over the recorded one (`recorded_order`, optimistic). `reset` are the
+    scores over hops with a reset before each trial, so that no order can help; None where the trials are
+    unconnected, and reset in any case.
     """
 
     bundle_sha256: str
@@ -91,7 +92,6 @@ class Evaluation:
     def to_json(self) -> dict[str, object]:
         """One object for programs: the scores under their own names, raw where nothing is said."""
         reset = {} if self.reset is None else {f"reset_{k}": v for k, v in self.reset.mean.items()}
-        reset_spread = {} if self.reset is None else {f"reset_{k}": v for k, v in self.reset.spread.items()}
         return {
             "bundle_sha256": self.bundle_sha256,
             "sessions": list(self.sessions),
@@ -107,7 +107,7 @@ class Evaluation:
             "outputs": list(self.outputs),
             **self.scores.mean,
             **reset,
-            "spread": {**self.scores.spread, **reset_spread},
+            "spread": self.scores.spread,
             "each": {k: list(v) for k, v in self.scores.each.items() if "steady_" not in k},
             "per_dof_not_scored": self.dofs_not_scored,
             "chance": {
@@ -152,11 +152,12 @@ def evaluate(
     on_progress("latency")
     scores = _with_algorithmic_latency(scores, bundle, sessions, streams, test)
     reset = None
-    if repeats_one_order(found):
+    if not all(piece.alone for piece in test):
         on_progress("scores with a reset before each trial")
-        reset = score_decoder(engine, meaning, stream, z, orders, unscored_s, reset_each=True)
+        each_alone = score_decoder(engine, meaning, stream, z, [test], unscored_s, reset_each=True)
+        reset = each_alone.only(HOP_SCORES)
     on_progress("chance")
-    chance = _chance(meaning, stream, z, others, orders, unscored_s, seed)
+    chance = _chance(meaning, stream, z, others, orders[0], unscored_s, seed)
     order, _ = scored_order(stream, test, unscored_s, reset_each=False)
     return Evaluation(
         bundle_sha256=bundle.sha256,
@@ -261,13 +262,13 @@ def _chance(
     stream: FeatureStream,
     z: NDArray[np.float32],
     training: Sequence[Piece],
-    orders: Sequence[Sequence[Piece]],
+    test: Sequence[Piece],
     unscored_s: float,
     seed: int,
 ) -> Chance:
     if not training:
         return Chance({}, {}, {"best_constant": NO_TRAINING, "permuted": NO_TRAINING})
-    order, stretch = scored_order(stream, orders[0], unscored_s, reset_each=False)
+    order, stretch = scored_order(stream, test, unscored_s, reset_each=False)
     constant = best_constant(
         training_reference(stream, training, meaning.position_map),
         reference_of(stream, order, stretch, meaning.position_map),
@@ -277,11 +278,18 @@ def _chance(
     try:
         tables = [
             score_decoder(
-                fit_classical("lda", permuted(stream, training, seed + i), z, training, meaning.n_gestures),
+                fit_classical(
+                    "lda",
+                    permuted(stream, training, seed + i),
+                    z,
+                    training,
+                    meaning.n_gestures,
+                    window_s=unscored_s,
+                ),
                 Meaning(meaning.n_gestures, meaning.position_map),
                 stream,
                 z,
-                orders[:1],
+                [test],
                 unscored_s,
             ).mean
             for i in range(N_PERMUTATIONS)

@@ -56,6 +56,16 @@ class Summary:
     not_scored: dict[str, str]
     each: dict[str, tuple[float | None, ...]]
 
+    def only(self, names: Iterable[str]) -> Summary:
+        """The summary of some of the scores."""
+        kept = set(names)
+        return Summary(
+            {name: value for name, value in self.mean.items() if name in kept},
+            {name: value for name, value in self.spread.items() if name in kept},
+            {name: reason for name, reason in self.not_scored.items() if name in kept},
+            {name: values for name, values in self.each.items() if name in kept},
+        )
+
 
 def score_decoder(
     decoder: StepDecoder,
@@ -121,17 +131,6 @@ def reference_of(
         truth=truth,
         positions=_true_positions(label, truth, position_map),
     )
-
-
-def repeats_one_order(found: Sequence[Piece]) -> bool:
-    """Whether, in recorded order, each movement is always followed by the same one, so that it can be learned."""
-    following: dict[int, set[int]] = {}
-    n_pairs = 0
-    for a, b in pairwise(found):
-        if a.segment == b.segment:
-            following.setdefault(a.gesture, set()).add(b.gesture)
-            n_pairs += 1
-    return n_pairs > len(following) > 1 and all(len(after) == 1 for after in following.values())
 
 
 def stretches(found: Sequence[Piece], *, reset_each: bool) -> NDArray[np.int64]:

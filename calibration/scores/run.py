@@ -14,6 +14,17 @@ from calibration.scores.throughput import throughput
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
 
+GESTURE_SCORES = (
+    "movement_accuracy",
+    "trial_vote_accuracy",
+    "gesture_accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+)
+DOF_SCORES = ("per_dof_accuracy", "per_dof_balanced_accuracy", "exact_match")
+OUTPUT_SCORES = ("joint_r2", "joint_r")
+HOP_SCORES = GESTURE_SCORES + DOF_SCORES + OUTPUT_SCORES
+
 NO_GESTURES = "the decoder gives no gestures"
 NO_LABELS = "the recording names no gestures"
 NO_TRUTH = "the recording has no ground truth"
@@ -128,12 +139,7 @@ def score_commands(table: ScoreTable, reference: Reference, decided: Answers) ->
 def _score_gestures(
     table: ScoreTable, prefix: str, reference: Reference, answers: Answers, keep: NDArray[np.bool_]
 ) -> None:
-    names = [
-        f"{prefix}{name}"
-        for name in (
-            "movement_accuracy", "trial_vote_accuracy", "gesture_accuracy", "balanced_accuracy", "macro_f1",
-        )
-    ]  # fmt: skip
+    names = [f"{prefix}{name}" for name in GESTURE_SCORES]
     missing = _no_labels(reference)
     if missing or answers.gesture is None or answers.movement is None:
         table.absent(missing or NO_GESTURES, *names)
@@ -150,7 +156,7 @@ def _score_gestures(
 def _score_dofs(
     table: ScoreTable, prefix: str, reference: Reference, answers: Answers, keep: NDArray[np.bool_]
 ) -> None:
-    names = f"{prefix}per_dof_accuracy", f"{prefix}per_dof_balanced_accuracy", f"{prefix}exact_match"
+    names = [f"{prefix}{name}" for name in DOF_SCORES]
     if reference.positions is None or answers.positions is None:
         table.absent(NO_POSITIONS if answers.positions is None else NO_TRUE_POSITIONS, *names)
         return
@@ -168,7 +174,7 @@ def _score_dofs(
 def _score_outputs(
     table: ScoreTable, prefix: str, reference: Reference, answers: Answers, keep: NDArray[np.bool_]
 ) -> None:
-    names = f"{prefix}joint_r2", f"{prefix}joint_r"
+    names = [f"{prefix}{name}" for name in OUTPUT_SCORES]
     if reference.truth is None or answers.outputs is None:
         table.absent(NO_OUTPUTS if answers.outputs is None else NO_TRUTH, *names)
         return

@@ -97,8 +97,9 @@ def test_ridge_is_the_solution_of_its_normal_equations() -> None:
 
 def test_context_columns_by_hand() -> None:
     z = np.array([[1.0], [3.0], [2.0]], np.float32)
-    rows = summarised(z, hop_s=0.1)  # a context of 200 ms is 2 hops
+    rows = summarised(z, 2)
     assert rows.tolist() == [[1, 0, 1, 1, 0], [2, 1, 3, 1, 2], [2.5, 0.5, 3, 2, -1]]
+    assert summarised(z, 1) is z
     assert lagged(z, hop_s=0.4).tolist() == [[1, 1, 1, 1], [3, 1, 9, 1], [2, 3, 4, 9]]
 
 

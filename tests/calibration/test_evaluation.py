@@ -160,12 +160,11 @@ def test_the_recorded_order_is_one_order_and_says_that_it_is_optimistic() -> Non
     assert found["n_orders"] == 1
 
 
-def test_an_order_that_every_recording_repeats_brings_scores_with_resets(evaluation: Evaluation) -> None:
-    assert evaluation.reset is None
-    repeated = evaluate(bundle(), [session(order=(1, 2) * 5)], n_orders=2)
-    assert repeated.reset is not None
-    found = repeated.to_json()
-    assert found["reset_movement_accuracy"] == repeated.reset.mean["movement_accuracy"]
+def test_scores_with_a_reset_before_each_trial_stand_beside(evaluation: Evaluation) -> None:
+    assert evaluation.reset is not None
+    found = evaluation.to_json()
+    assert found["reset_movement_accuracy"] == evaluation.reset.mean["movement_accuracy"]
+    assert found["reset_joint_r2"] == pytest.approx(found["joint_r2"], abs=0.02)
 
 
 def test_without_other_trials_there_is_no_chance_and_it_says_why() -> None:

@@ -9,11 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from calibration.chance import best_constant
-from calibration.datasets import FeatureStream, Piece, feature_stream, pieces
+from calibration.datasets import FeatureStream, feature_stream, pieces
 from calibration.running import (
     Meaning,
     mean_of_known,
-    repeats_one_order,
     score_decoder,
     seeded_orders,
     spread_of,
@@ -152,16 +151,6 @@ def test_orders_differ_and_belong_to_their_seed() -> None:
     assert all(sorted(order, key=lambda p: p.start) == found for order in orders)
     with pytest.raises(NervehandError, match="0 orders"):
         seeded_orders(found, 0)
-
-
-def test_a_recorded_order_that_can_be_learned_is_recognised() -> None:
-    def said(order: list[int]) -> list[Piece]:
-        return pieces(recording(order, rest=3, hold=3))
-
-    assert repeats_one_order(said([1, 2, 3, 4] * 3))
-    assert not repeats_one_order(said([1, 1, 1, 2, 2, 2]))
-    assert not repeats_one_order(said([1, 2, 3, 2, 1, 3]))
-    assert not repeats_one_order(said([1, 2, 3]))
 
 
 def test_trials_shorter_than_the_unscored_time_are_refused() -> None:
