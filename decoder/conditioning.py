@@ -250,12 +250,15 @@ def _condition(
         if dirty:
             _mark(judged, offset, decimation, len(fir), rereference == 2, refill, gone)
         else:
-            gone[:] = False
+            for m in range(count):
+                for c in range(n_out):
+                    gone[m, c] = False
         _decimate(entered, fir, history, out)
         if count > 0:
             for p in range(decimation):
                 for row in range(history + 1):
-                    entered[p, row] = entered[p, row + count]
+                    for c in range(entered.shape[2]):
+                        entered[p, row, c] = entered[p, row + count, c]
         if rereference > 0:
             _rereference(out, gone, rereference)
         for c in range(n_out):

@@ -58,15 +58,16 @@ def _add(
 ) -> None:
     """Add `rows` samples to an open segment, from conditioned `index` on, which is its `local`-th sample."""
     window = len(ring) // width
-    for step in range(rows):
-        i = index + step
-        now = (i % window) * width + base
-        before = ((i - 1) % window) * width + base
-        earlier = ((i - 2) % window) * width + base
-        if local + step == 0:
+    now = index % window
+    before = now - 1 if now >= 1 else window - 1
+    earlier = before - 1 if before >= 1 else window - 1
+    for step in range(local, local + rows):
+        newest = ring[now * width + base : now * width + base + LANES]
+        previous = ring[before * width + base : before * width + base + LANES]
+        oldest = ring[earlier * width + base : earlier * width + base + LANES]
+        if step == 0:
             for c in range(LANES):
-                x, x1 = np.float64(ring[now + c]), np.float64(ring[before + c])
-                x2 = np.float64(ring[earlier + c])
+                x, x1, x2 = np.float64(newest[c]), np.float64(previous[c]), np.float64(oldest[c])
                 magnitude = abs(x)
                 own[REFERENCE * LANES + c] = x
                 own[SHIFTED * LANES + c] = 0.0
@@ -83,8 +84,7 @@ def _add(
                 own[TURN_SECOND * LANES + c] = 0.0
         else:
             for c in range(LANES):
-                x, x1 = np.float64(ring[now + c]), np.float64(ring[before + c])
-                x2 = np.float64(ring[earlier + c])
+                x, x1, x2 = np.float64(newest[c]), np.float64(previous[c]), np.float64(oldest[c])
                 magnitude, difference = abs(x), x - x1
                 shifted = x - own[REFERENCE * LANES + c]
                 own[SHIFTED * LANES + c] += shifted
@@ -95,14 +95,16 @@ def _add(
                 own[DIFFERENCE_SQUARE * LANES + c] += difference * difference
                 own[TURNS * LANES + c] += 1.0 if difference * (x1 - x2) < 0.0 else 0.0
                 own[PRODUCT * LANES + c] *= min(max(magnitude, LOG_FLOOR), LARGEST)
-            if local + step == 1:
+            if step == 1:
                 for c in range(LANES):
                     own[TURN_SECOND * LANES + c] = own[TURNS * LANES + c]
                     own[TURNS * LANES + c] = 0.0
-        if (local + step + 1) % LOG_GROUP == 0:
+        if (step + 1) % LOG_GROUP == 0:
             for c in range(LANES):
                 own[LOGS * LANES + c] += math.log(own[PRODUCT * LANES + c])
                 own[PRODUCT * LANES + c] = 1.0
+        earlier, before = before, now
+        now = now + 1 if now + 1 < window else 0
 
 
 @compiled
@@ -185,22 +187,64 @@ def _length(plan: NDArray[np.int64], segment: int) -> int:
 
 @compiled
 def _count(ring: NDArray[np.float32], width: int, base: int, oldest: int, total: NDArray[np.float64]) -> None:
-    """Count against the window's mean and deviation; `oldest` is the row of the window's first sample."""
+    """Count against the window's mean and deviation; `oldest` is the row of the window's first sample.
+
+    The pairs of neighbours in the ring are counted four at a time; where the ring's seam is not the window's,
+    one pair is taken back and one added. Counts are whole numbers: their order does not matter.
+    """
     window = len(ring) // width
-    for row in range(window):
-        now = row * width + base
-        if row == oldest:
-            for c in range(LANES):
-                x = np.float64(ring[now + c])
-                total[W_PULSES * LANES + c] += 1.0 if abs(x) > total[W_STD * LANES + c] else 0.0
-            continue
-        before = ((row if row > 0 else window) - 1) * width + base
+    row = 0
+    while row + 4 < window:
+        at = row * width + base
+        row_0, row_1 = ring[at : at + LANES], ring[at + width : at + width + LANES]
+        at += 2 * width
+        row_2, row_3 = ring[at : at + LANES], ring[at + width : at + width + LANES]
+        at += 2 * width
+        row_4 = ring[at : at + LANES]
         for c in range(LANES):
-            x, x1 = np.float64(ring[now + c]), np.float64(ring[before + c])
             mean, std = total[W_MEAN * LANES + c], total[W_STD * LANES + c]
-            total[W_CROSSINGS * LANES + c] += 1.0 if (x - mean) * (x1 - mean) < 0.0 else 0.0
-            total[W_JUMPS * LANES + c] += 1.0 if abs(x - x1) > std else 0.0
-            total[W_PULSES * LANES + c] += 1.0 if abs(x) > std else 0.0
+            x0, x1, x2 = np.float64(row_0[c]), np.float64(row_1[c]), np.float64(row_2[c])
+            x3, x4 = np.float64(row_3[c]), np.float64(row_4[c])
+            y0, y1, y2, y3, y4 = x0 - mean, x1 - mean, x2 - mean, x3 - mean, x4 - mean
+            total[W_CROSSINGS * LANES + c] += (
+                (1.0 if y0 * y1 < 0.0 else 0.0)
+                + (1.0 if y1 * y2 < 0.0 else 0.0)
+                + (1.0 if y2 * y3 < 0.0 else 0.0)
+                + (1.0 if y3 * y4 < 0.0 else 0.0)
+            )
+            total[W_JUMPS * LANES + c] += (
+                (1.0 if abs(x1 - x0) > std else 0.0)
+                + (1.0 if abs(x2 - x1) > std else 0.0)
+                + (1.0 if abs(x3 - x2) > std else 0.0)
+                + (1.0 if abs(x4 - x3) > std else 0.0)
+            )
+            total[W_PULSES * LANES + c] += (
+                (1.0 if abs(x0) > std else 0.0)
+                + (1.0 if abs(x1) > std else 0.0)
+                + (1.0 if abs(x2) > std else 0.0)
+                + (1.0 if abs(x3) > std else 0.0)
+            )
+        row += 4
+    while row < window:
+        pair = 1.0 if row + 1 < window else 0.0
+        _count_pair(ring, row * width + base, min(row + 1, window - 1) * width + base, pair, 1.0, total)
+        row += 1
+    if oldest > 0:
+        _count_pair(ring, (window - 1) * width + base, base, 1.0, 0.0, total)
+        _count_pair(ring, (oldest - 1) * width + base, oldest * width + base, -1.0, 0.0, total)
+
+
+@compiled
+def _count_pair(
+    ring: NDArray[np.float32], first: int, second: int, pair: float, alone: float, total: NDArray[np.float64]
+) -> None:
+    """Add `pair` times the counts between two samples, and `alone` times the first one's own."""
+    for c in range(LANES):
+        mean, std = total[W_MEAN * LANES + c], total[W_STD * LANES + c]
+        x, y = np.float64(ring[first + c]), np.float64(ring[second + c])
+        total[W_CROSSINGS * LANES + c] += pair if (x - mean) * (y - mean) < 0.0 else 0.0
+        total[W_JUMPS * LANES + c] += pair if abs(y - x) > std else 0.0
+        total[W_PULSES * LANES + c] += alone if abs(x) > std else 0.0
 
 
 @compiled
