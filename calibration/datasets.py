@@ -212,7 +212,10 @@ def session_stream(
     found = [front_end.process(block)[0] for block in iter_blocks(session, max(1, round(BLOCK_S * rate_hz)))]
     labels: NDArray[np.integer] | None = session.labels
     if labels is not None and gesture_names is not None:
-        labels = renamed(labels, session.gesture_names, gesture_names)
+        try:
+            labels = renamed(labels, session.gesture_names, gesture_names)
+        except NervehandError as error:
+            raise NervehandError(f"session {session.meta.identifier}: {error}") from None
     truth = session.truth
     if truth is not None and truth_names is not None:
         columns = [session.truth_names.index(name) for name in truth_names if name in session.truth_names]
@@ -239,7 +242,7 @@ def renamed(
     for i in sorted(set(np.unique(label).tolist()) - {REST}):
         if names[i] not in gesture_names[1:]:
             raise NervehandError(
-                f"the session holds the gesture {names[i]!r}, which the decoder does not know "
+                f"the labels hold the gesture {names[i]!r}, which the decoder does not know "
                 f"({', '.join(gesture_names)}): choose sessions of these gestures, or fit a decoder on it"
             )
         target[i] = list(gesture_names).index(names[i])

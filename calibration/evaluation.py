@@ -141,7 +141,8 @@ def evaluate(
     stream = concatenate(streams)
     found = pieces(stream)
     test = found if repetitions is None else with_repetitions(found, repetitions)
-    others = [piece for piece in found if piece not in set(test)]
+    tested = set(test)
+    others = [piece for piece in found if piece not in tested]
     z = bundle.normalisation.apply(stream.features, stream.masked)
     meaning = bundle_meaning(bundle)
     orders = [list(test)] if recorded_order else seeded_orders(test, n_orders, seed)
