@@ -226,8 +226,11 @@ class SessionWriter:
         self._tail.sync()
         self._journal.sync()
 
-    def close(self) -> None:
-        """Finish the file: fold the journal in, write the table of trials, and remove journal and tail."""
+    def close(self, *, failing: bool = False) -> None:
+        """Finish the file: fold the journal in, write the table of trials, and remove journal and tail.
+
+        Without any sample no file is left, which is an error unless another one is under way (`failing`).
+        """
         if not self._file:
             return
         if not self._stopped:
@@ -238,11 +241,13 @@ class SessionWriter:
         self._journal.sync()
         self._journal.close()
         os.close(self._fd)
-        if self._received == 0:
-            for name in (self._path, tail_of(self._path), journal_of(self._path)):
-                name.unlink()
+        if self._received:
+            fold(self._path, self._header)
+            return
+        for name in (self._path, tail_of(self._path), journal_of(self._path)):
+            name.unlink()
+        if not failing:
             raise NervehandError(f"{self._path}: no sample was received: nothing is left to keep")
-        fold(self._path, self._header)
 
     def __enter__(self) -> Self:
         return self
@@ -250,7 +255,7 @@ class SessionWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self.close(failing=error is not None)
 
     def _as_stored(self, block: SignalBlock) -> NDArray[np.float32] | NDArray[np.int16]:
         samples = block.samples

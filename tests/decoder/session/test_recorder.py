@@ -199,6 +199,12 @@ def test_a_recording_without_samples_leaves_nothing(header: Header, tmp_path: Pa
     assert os.listdir(tmp_path) == []
 
 
+def test_an_error_before_the_first_sample_is_the_one_that_is_seen(header: Header, tmp_path: Path) -> None:
+    with pytest.raises(NervehandError, match="the source is gone"), SessionWriter(tmp_path / "s.nwb", header):
+        raise NervehandError("the source is gone")
+    assert os.listdir(tmp_path) == []
+
+
 def test_recording_stops_at_the_reserve_and_keeps_all_it_had(
     header: Header, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
