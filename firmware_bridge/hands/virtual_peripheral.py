@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import dataclasses
 import json
+import logging
 import sys
 import time
 
@@ -211,6 +212,8 @@ def main() -> None:
         "--until-stdin-closes", action="store_true", help="take orders from stdin; end with it"
     )
     options = parser.parse_args()
+    # The simulated controller warns of every packet that was on its way when a connection ended.
+    logging.getLogger("bumble.controller").setLevel(logging.ERROR)
     capabilities = dataclasses.replace(protocol.VIRTUAL_HAND, watchdog_s=options.watchdog)
     asyncio.run(serve(capabilities, options.port, options.until_stdin_closes))
 
