@@ -45,6 +45,13 @@ class Recovery:
         """Samples received that are not in the new file."""
         return self.received - self.verified
 
+    def __str__(self) -> str:
+        parts = [f"{self.path}: {self.verified} of {self.received} samples received, {self.lost} lost"]
+        parts += [f"samples {gap.start}..{gap.stop - 1} fail their checksum" for gap in self.damaged]
+        if self.damaged_notes:
+            parts.append(f"{self.damaged_notes} notes are damaged")
+        return "; ".join(parts)
+
 
 def recover(path: str | Path, out: str | Path | None = None) -> Recovery:
     """Write all rows of an unclosed recording whose checksums hold to `out`, a closed session file.

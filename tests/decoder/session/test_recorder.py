@@ -308,6 +308,7 @@ def test_rows_that_fail_their_checksum_are_never_shown(
     recovery = recover(path)
 
     (gap,) = recovery.damaged
+    assert f"{recovery.lost} lost; samples {gap.start}..{gap.stop - 1} fail their checksum" in str(recovery)
     assert gap.start <= 1800 < 1820 <= gap.stop <= gap.start + 100 + BLOCK
     session = read_session(recovery.path)
     assert session.gaps == recovery.damaged
