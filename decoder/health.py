@@ -139,12 +139,12 @@ def _judge(
     """State per group of LANES: the last value, how often it came again, samples for which the mask still holds."""
     one, zero = np.float32(1.0), np.float32(0.0)
     n, n_channels = raw.shape
-    for first in range(0, n_channels, LANES):
-        width = min(LANES, n_channels - first)
-        own = state[first * STATE_ROWS : first * STATE_ROWS + STATE_ROWS * LANES]
-        for t in range(n):
+    for t in range(n):
+        for first in range(0, n_channels, LANES):
+            own = state[first * STATE_ROWS : (first + LANES) * STATE_ROWS]
             row, clean, masked = raw[t, first:], samples[t, first:], mask[t, first:]
-            if width == LANES:
+            # The same twice: over a constant number of channels the loop becomes vector instructions.
+            if first + LANES <= n_channels:
                 for c in range(LANES):
                     value = np.float32(row[c]) * scale
                     same = value == own[LAST * LANES + c]
@@ -157,7 +157,7 @@ def _judge(
                     masked[c] = holding > zero
                     clean[c] = zero if holding > zero else value
             else:
-                for c in range(width):
+                for c in range(n_channels - first):
                     value = np.float32(row[c]) * scale
                     same = value == own[LAST * LANES + c]
                     repeats = min(own[REPEATS * LANES + c] + one, flat_repeats) if same else zero
