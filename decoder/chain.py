@@ -135,6 +135,8 @@ class DecodeChain:
         self._on_event = on_event
         self.stage_ns = np.zeros(len(STAGES) + 1, np.int64)
         """time.monotonic_ns of the last `process`: when each stage began, and the end."""
+        self.raw: EngineOutput | None = None
+        """The network's answers behind the last intents."""
 
     def reset(self) -> None:
         """Forget the past: the next block starts anew, warming."""
@@ -164,6 +166,7 @@ class DecodeChain:
             found.sample_index < self._warm_from,
             found.healthy_fraction,
         )
+        self.raw = raw
         intents = self._decision.process(raw)
         self.stage_ns[:4] = self.front_end.stage_ns
         self.stage_ns[4] = engine_end_ns

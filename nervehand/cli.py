@@ -81,6 +81,7 @@ def simulate(
     from_repetition: Annotated[
         int, typer.Option(help="Begin here: later repetitions of a seed are the same person, unseen.", min=1)
     ] = 1,
+    seconds: Annotated[float | None, typer.Option(help="End after this much.", min=0.1)] = None,
     channels: Annotated[int, typer.Option(help="Number of electrodes.", min=1)] = 16,
     rate: Annotated[float, typer.Option(help="Sampling rate in Hz.")] = 10_000.0,
     force: Force = False,
@@ -90,7 +91,7 @@ def simulate(
     from nervehand.simulate import simulated_session
 
     _free_to_write(out, force)
-    session = simulated_session(seed, repetitions, channels, rate, from_repetition)
+    session = simulated_session(seed, repetitions, channels, rate, from_repetition, seconds)
     write_session(session, out)
     print(_described(out, session.n_samples, session.info.rate_hz, session.info.n_channels))
 

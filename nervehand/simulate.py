@@ -10,16 +10,23 @@ from firmware_bridge.simulated import GESTURES, SCALE_UV, Schedule, SimulatedSub
 
 
 def simulated_session(
-    seed: int, repetitions: int, n_channels: int = 16, rate_hz: float = 10_000.0, from_repetition: int = 1
+    seed: int,
+    repetitions: int,
+    n_channels: int = 16,
+    rate_hz: float = 10_000.0,
+    from_repetition: int = 1,
+    seconds: float | None = None,
 ) -> Session:
     """Repetitions `from_repetition` and up of the subject with this seed, labelled by what the hand really did.
 
-    Later repetitions of the same seed are the same person, in new orders of the movements.
+    `seconds` ends it earlier. Later repetitions of the same seed are the same person, in new orders of the movements.
     """
     schedule = Schedule(repetitions=from_repetition + repetitions - 1)
     subject = SimulatedSubject(seed, n_channels, rate_hz, schedule)
     per_repetition = subject.n_session_samples // schedule.repetitions
     first, n = (from_repetition - 1) * per_repetition, repetitions * per_repetition
+    if seconds is not None:
+        n = min(n, max(1, round(seconds * rate_hz)))
     truth = subject.truth(first, n)
     return Session(
         info=subject.info,
