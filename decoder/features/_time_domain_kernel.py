@@ -50,21 +50,19 @@ WINDOW, HOP, SEGMENTS, SLOTS, START, QUARTER, HALF, THREE_QUARTERS, SPLITS = ran
 def _add(
     own: NDArray[np.float64],
     ring: NDArray[np.float32],
-    width: int,
-    base: int,
     index: int,
     local: int,
     rows: int,
 ) -> None:
     """Add `rows` samples to an open segment, from conditioned `index` on, which is its `local`-th sample."""
-    window = len(ring) // width
+    window = len(ring) // LANES
     now = index % window
     before = now - 1 if now >= 1 else window - 1
     earlier = before - 1 if before >= 1 else window - 1
     for step in range(local, local + rows):
-        newest = ring[now * width + base : now * width + base + LANES]
-        previous = ring[before * width + base : before * width + base + LANES]
-        oldest = ring[earlier * width + base : earlier * width + base + LANES]
+        newest = ring[now * LANES : (now + 1) * LANES]
+        previous = ring[before * LANES : (before + 1) * LANES]
+        oldest = ring[earlier * LANES : (earlier + 1) * LANES]
         if step == 0:
             for c in range(LANES):
                 x, x1, x2 = np.float64(newest[c]), np.float64(previous[c]), np.float64(oldest[c])
@@ -186,21 +184,19 @@ def _length(plan: NDArray[np.int64], segment: int) -> int:
 
 
 @compiled
-def _count(ring: NDArray[np.float32], width: int, base: int, oldest: int, total: NDArray[np.float64]) -> None:
+def _count(ring: NDArray[np.float32], oldest: int, total: NDArray[np.float64]) -> None:
     """Count against the window's mean and deviation; `oldest` is the row of the window's first sample.
 
     The pairs of neighbours in the ring are counted four at a time; where the ring's seam is not the window's,
     one pair is taken back and one added. Counts are whole numbers: their order does not matter.
     """
-    window = len(ring) // width
+    window = len(ring) // LANES
     row = 0
     while row + 4 < window:
-        at = row * width + base
-        row_0, row_1 = ring[at : at + LANES], ring[at + width : at + width + LANES]
-        at += 2 * width
-        row_2, row_3 = ring[at : at + LANES], ring[at + width : at + width + LANES]
-        at += 2 * width
-        row_4 = ring[at : at + LANES]
+        at = row * LANES
+        row_0, row_1 = ring[at : at + LANES], ring[at + LANES : at + 2 * LANES]
+        row_2, row_3 = ring[at + 2 * LANES : at + 3 * LANES], ring[at + 3 * LANES : at + 4 * LANES]
+        row_4 = ring[at + 4 * LANES : at + 5 * LANES]
         for c in range(LANES):
             mean, std = total[W_MEAN * LANES + c], total[W_STD * LANES + c]
             x0, x1, x2 = np.float64(row_0[c]), np.float64(row_1[c]), np.float64(row_2[c])
@@ -227,11 +223,11 @@ def _count(ring: NDArray[np.float32], width: int, base: int, oldest: int, total:
         row += 4
     while row < window:
         pair = 1.0 if row + 1 < window else 0.0
-        _count_pair(ring, row * width + base, min(row + 1, window - 1) * width + base, pair, 1.0, total)
+        _count_pair(ring, row * LANES, min(row + 1, window - 1) * LANES, pair, 1.0, total)
         row += 1
     if oldest > 0:
-        _count_pair(ring, (window - 1) * width + base, base, 1.0, 0.0, total)
-        _count_pair(ring, (oldest - 1) * width + base, oldest * width + base, -1.0, 0.0, total)
+        _count_pair(ring, (window - 1) * LANES, 0, 1.0, 0.0, total)
+        _count_pair(ring, (oldest - 1) * LANES, oldest * LANES, -1.0, 0.0, total)
 
 
 @compiled
@@ -287,13 +283,12 @@ def extract(
 ) -> int:
     """Take (n, c) samples from `first_index` on; fill the rows of `features` and `masked`; return how many.
 
-    `start` is the first index since the reset. `ring` is (window, channels padded to LANES) flat, `sums` holds
+    `start` is the first index since the reset. `ring` is (groups, window, LANES) flat, `sums` holds
     one window's totals and features, then the open segment and the finished ones.
     """
     n, n_channels = conditioned.shape
     window, hop, per_hop, slots = plan[WINDOW], plan[HOP], plan[SEGMENTS], plan[SLOTS]
-    width = len(ring) // window
-    groups = width // LANES
+    groups = len(ring) // (window * LANES)
     total = sums[: WINDOW_ROWS * LANES]
     values = sums[WINDOW_ROWS * LANES : (WINDOW_ROWS + FEATURES) * LANES]
     opened = sums[(WINDOW_ROWS + FEATURES) * LANES : (WINDOW_ROWS + FEATURES + groups * OPEN_ROWS) * LANES]
@@ -311,9 +306,6 @@ def extract(
         segment_end = hop_begin + plan[SPLITS + place + 1]
         rows = min(n - t, segment_end - index)
         for step in range(rows):
-            at = ((index + step) % window) * width
-            for c in range(n_channels):
-                ring[at + c] = conditioned[t + step, c]
             any_masked = False
             for c in range(n_channels):
                 any_masked |= mask[t + step, c]
@@ -323,8 +315,15 @@ def extract(
                         last_masked[c] = index + step
         segment = (index // hop) * per_hop + place
         for group in range(groups):
+            own_ring = ring[group * window * LANES : (group + 1) * window * LANES]
+            lanes = min(LANES, n_channels - group * LANES)
+            for step in range(rows):
+                at = ((index + step) % window) * LANES
+                row = own_ring[at : at + LANES]
+                for c in range(lanes):
+                    row[c] = conditioned[t + step, group * LANES + c]
             own = opened[group * OPEN_ROWS * LANES : (group + 1) * OPEN_ROWS * LANES]
-            _add(own, ring, width, group * LANES, index, index - segment_begin, rows)
+            _add(own, own_ring, index, index - segment_begin, rows)
             if index + rows == segment_end:
                 at = ((segment % slots) * groups + group) * CLOSED_ROWS * LANES
                 _close(own, segments[at : at + CLOSED_ROWS * LANES], segment_end - segment_begin)
@@ -333,7 +332,8 @@ def extract(
         if (last + 1) % hop == 0 and last + 1 - start >= window:
             for group in range(groups):
                 _combine(segments, group, groups, plan, segment + 1, total)
-                _count(ring, width, group * LANES, (last + 1) % window, total)
+                own_ring = ring[group * window * LANES : (group + 1) * window * LANES]
+                _count(own_ring, (last + 1) % window, total)
                 lanes = min(LANES, n_channels - group * LANES)
                 _formulas(total, window, lanes, values)
                 for c in range(lanes):
