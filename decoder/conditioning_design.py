@@ -42,8 +42,10 @@ def design(settings: ConditioningSettings, info: StreamInfo) -> Coefficients:
     The band-pass is scipy.signal.butter(order, band, 'bandpass') in second-order sections (twice `order`
     poles), each notch scipy.signal.iirnotch. The anti-alias filter is a linear-phase Kaiser-windowed FIR: flat
     to the band's upper edge (without a band: 0.4 of the decimated rate), 60 dB down from where frequencies
-    fold into it. An elliptic filter would halve its 0.6 ms of delay at 10 kHz, but costs as much there and more at
-    30 kHz, and never quite forgets a masked sample. Raises NervehandError where the settings cannot be had at this rate.
+    fold into it. An elliptic filter of order 3 would halve its 0.6 ms of delay at 10 kHz, but runs at the input
+    rate and never quite forgets a masked sample.
+
+    Raises NervehandError where the settings cannot be had at this rate.
     """
     from scipy import signal
 
