@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import nervehand
 from firmware_bridge.errors import NervehandError
+
+if TYPE_CHECKING:
+    from decoder.session.model import Session
 
 app = typer.Typer(
     name="nervehand",
@@ -105,7 +109,7 @@ def import_ninapro(
     """NinaPro's public files: rectified or raw EMG, with the data glove as truth."""
     from decoder.importers import ninapro
 
-    _import(ninapro.read(path), out, force)
+    _import(ninapro.read, path, out, force)
 
 
 @import_app.command("arrays")
@@ -121,7 +125,7 @@ def import_arrays(
     """
     from decoder.importers import arrays
 
-    _import(arrays.read(path), out, force)
+    _import(arrays.read, path, out, force)
 
 
 @app.command()
@@ -246,14 +250,15 @@ def _described(path: Path, n_samples: int, rate_hz: float, n_channels: int) -> s
     return f"{path}: {n_samples / rate_hz:.1f} s of {n_channels} channels at {rate_hz:g} Hz"
 
 
-def _import(session: object, out: Path, force: bool) -> None:
-    from decoder.session.model import Session
+def _import(read: Callable[[Path], Session], path: Path, out: Path, force: bool) -> None:
     from decoder.session.writer import write_session
 
-    assert isinstance(session, Session)
     _free_to_write(out, force)
+    session = read(path)
     write_session(session, out)
     print(_described(out, session.n_samples, session.info.rate_hz, session.info.n_channels))
+    for note in session.recorded.notes:
+        print(f"note: {note.text}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from rich.console import Console
 from calibration.evaluation import evaluate
 from decoder.bundle import read_bundle
 from decoder.session.reader import read_session
-from nervehand.output import print_json
+from nervehand.output import naming, print_json
 from nervehand.tables import evaluation_table
 
 
@@ -25,11 +25,12 @@ def run_evaluate(
     """Score and print."""
     bundle = read_bundle(decoder)
     sessions = [read_session(path) for path in paths]
-    for session in sessions:
-        bundle.require_stream(session.info)
-        if not any_wearer:
-            bundle.require_wearer(session.meta.subject, session.meta.side, session.meta.array)
-    with Console(stderr=True).status("features") as status:
+    for path, session in zip(paths, sessions, strict=True):
+        with naming(decoder, path):
+            bundle.require_stream(session.info)
+            if not any_wearer:
+                bundle.require_wearer(session.meta.subject, session.meta.side, session.meta.array)
+    with naming(*paths), Console(stderr=True).status("features") as status:
         found = evaluate(
             bundle, sessions, repetitions, recorded_order=recorded_order, on_progress=status.update
         )

@@ -17,7 +17,7 @@ from calibration.training import Progress as TrainingProgress
 from decoder.bundle import write_bundle
 from decoder.session.reader import read_session
 from firmware_bridge.errors import NervehandError
-from nervehand.output import print_json
+from nervehand.output import naming, print_json
 
 
 def run_fit(
@@ -57,7 +57,8 @@ def run_fit(
                     loss=f"loss {progress.loss:.3f}  {progress.left_s:.0f} s left",
                 )
 
-            bundle = fit(sources, options, show, lambda: stopped)
+            with naming(*paths):
+                bundle = fit(sources, options, show, lambda: stopped)
     except ModuleNotFoundError as error:
         raise NervehandError(f"fitting needs {error.name}: install nervehand[train]") from error
     finally:

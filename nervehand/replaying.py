@@ -15,7 +15,7 @@ from decoder.session.model import Session
 from decoder.session.reader import read_session
 from decoder.session.source import SessionSource
 from firmware_bridge.errors import NervehandError
-from nervehand.output import print_json
+from nervehand.output import naming, print_json
 
 _LIVE_BLOCK_S = 0.005  # what a front-end delivers at a time
 _BLOCK_S = 1.0
@@ -43,9 +43,10 @@ def run_replay(
         raise NervehandError("a hand cannot follow at --speed max: add --speed 1, or use --hand none")
     bundle = read_bundle(bundle_path)
     session = read_session(session_path)
-    bundle.require_stream(session.info)
-    if not any_wearer:
-        bundle.require_wearer(session.meta.subject, session.meta.side, session.meta.array)
+    with naming(bundle_path, session_path):
+        bundle.require_stream(session.info)
+        if not any_wearer:
+            bundle.require_wearer(session.meta.subject, session.meta.side, session.meta.array)
     live = hand == "virtual"
     block_s = _LIVE_BLOCK_S if live else _BLOCK_S
     source = SessionSource(

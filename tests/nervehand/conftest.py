@@ -1,0 +1,76 @@
+"""The command line, called as a person would, and small sessions and decoders to call it with."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from decoder.bundle import write_bundle
+from decoder.session.model import Session
+from decoder.session.writer import write_session
+from nervehand import cli
+from nervehand.simulate import simulated_session
+from tests.bundles import random_bundle
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended: exit status, standard output and standard error."""
+
+    status: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """run("evaluate", path, ...): the command in this process."""
+
+    def call(*words: object) -> Result:
+        monkeypatch.setattr(sys, "argv", ["nervehand", *map(str, words)])
+        capsys.readouterr()
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        said = capsys.readouterr()
+        return Result(status, said.out, said.err)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def small_session() -> Session:
+    """Eight movements of a simulated subject on four channels."""
+    return simulated_session(seed=3, repetitions=1, n_channels=4, rate_hz=5000.0)
+
+
+@pytest.fixture(scope="session")
+def small_decoder(small_session: Session, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A decoder with random weights for that subject."""
+    counts = np.asarray(small_session.signal[0:20_000])
+    bundle = random_bundle(small_session.info, counts, small_session.scale_uv)
+    meta = small_session.meta
+    manifest = bundle.manifest.model_copy(
+        update={"subject": meta.subject, "side": meta.side, "array": meta.array}
+    )
+    path = tmp_path_factory.mktemp("decoder") / "small.nhb"
+    write_bundle(replace(bundle, manifest=manifest), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_file(small_session: Session, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That session as a file."""
+    path = tmp_path_factory.mktemp("session") / "small.nwb"
+    write_session(small_session, path)
+    return path

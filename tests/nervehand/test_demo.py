@@ -1,0 +1,72 @@
+"""The main job: the shipped bundle moves a virtual hand over a real GATT connection, and stops by itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from firmware_bridge.simulated import SimulatedSubject
+from nervehand.demo import demo_bundle
+
+
+def test_the_shipped_bundle_is_for_the_simulated_subject_and_small() -> None:
+    bundle = demo_bundle()
+    bundle.require_stream(SimulatedSubject(1).info)
+    assert len(bundle.step_graph) < 1_500_000
+
+
+def start(*words: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "nervehand", "demo", *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_the_demo_runs_moves_the_hand_and_says_what_happened() -> None:
+    process = start("--seconds", "5", "--json")
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    said = json.loads(out)
+    assert said["hops"] == 5 * 50 - 4
+    assert said["commands_applied"] > 50
+    assert said["link"] == "connected"
+    assert said["latency_p99_us"] > 0
+    assert "Traceback" not in err
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_demo_with_a_summary_and_leaves_no_process() -> None:
+    process = start("--seconds", "600", "--headless")
+    time.sleep(0.1)
+    for _ in range(600):  # until the hand's own process is there, the demo is not yet driving it
+        children = _children(process.pid)
+        if children or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    time.sleep(3.0)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert "hops" in out
+    assert not [pid for pid in children if _alive(pid)]
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as file:
+            return [int(child) for child in file.read().split()]
+    except OSError:
+        return []
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

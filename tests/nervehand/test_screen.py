@@ -1,0 +1,131 @@
+"""The live screen: complete, in its own process, and never in the way of the decoder."""
+
+from __future__ import annotations
+
+import socket
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from nervehand.drawing import draw_hand
+from nervehand.latency import LatencyHistogram
+from nervehand.panels import screen_of
+from nervehand.screen import ProcessScreen, Snapshot, StageLatency, bar, process_screen, sparkline
+
+SNAPSHOT = Snapshot(
+    title="a title",
+    level_title="channels, r.m.s. µV",
+    side="right",
+    elapsed_s=12.3,
+    channels=["ch0", "ch1"],
+    levels_uv=[3.0, 9.5],
+    history_uv=[[1.0, 3.0], [2.0, 9.5]],
+    masked=[False, True],
+    wanted=[0.5] * 6,
+    shown=[0.25, 0.0, 0.0, 0.0, 0.0, -1.0],
+    gesture="wrist extension",
+    probability=0.93,
+    cue="wrist extension",
+    warming=False,
+    gate="armed",
+    link="connected",
+    hops=600,
+    commands_applied=580,
+    commands_dropped=3,
+    latency=[StageLatency("engine", 51.0, 62.0, 1070.0), StageLatency("gate + send", None, None, None)],
+)
+
+
+def drawn(snapshot: Snapshot) -> str:
+    console = Console(width=130, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(screen_of(snapshot))
+    return console.export_text()
+
+
+def test_the_screen_shows_all_that_a_person_needs() -> None:
+    text = drawn(SNAPSHOT)
+    for words in (
+        "a title", "12.3 s", "ch0", "masked", "wrist extension", "0.93", "thumb", "+0.25", "-1.00", "engine",
+        "51", "1,070", "link connected", "gate armed", "600 hops", "580 commands applied, 3 dropped",
+    ):  # fmt: skip
+        assert words in text, words
+
+
+def test_the_screen_fits_a_terminal_of_thirty_rows() -> None:
+    many = replace(
+        SNAPSHOT,
+        channels=[f"ch{i}" for i in range(64)],
+        levels_uv=[1.0] * 64,
+        history_uv=[[1.0] * 24] * 64,
+        masked=[False] * 64,
+    )
+    text = drawn(many)
+    assert len(text.splitlines()) <= 30
+    assert "and 48 more" in text
+
+
+def test_a_decoder_that_is_warming_says_so_instead_of_a_gesture() -> None:
+    assert "warming up" in drawn(replace(SNAPSHOT, warming=True))
+
+
+def test_a_screen_that_stalls_never_makes_the_decoder_wait() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:  # nobody reads
+        screen = ProcessScreen(ours)
+        start = time.perf_counter()
+        for _ in range(2000):
+            screen.show(SNAPSHOT)
+        assert time.perf_counter() - start < 30  # it returned at all: nothing waited for a reader
+
+
+def test_a_screen_that_died_stops_nothing() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    theirs.close()
+    with ours:
+        ProcessScreen(ours).show(SNAPSHOT)
+
+
+def test_the_drawing_process_draws_and_ends(capfd: pytest.CaptureFixture[str]) -> None:
+    with process_screen() as screen:
+        screen.show(SNAPSHOT)
+    assert "a title" in capfd.readouterr().out
+
+
+def test_fingers_that_flex_are_drawn_shorter() -> None:
+    def dots_in_upper_half(positions: list[float]) -> int:
+        rows = draw_hand(np.array(positions, np.float32))
+        return sum(bin(ord(cell) - 0x2800).count("1") for row in rows[: len(rows) // 2] for cell in row)
+
+    open_hand = dots_in_upper_half([0, 0, 0, 0, 0, 0])
+    assert dots_in_upper_half([1, 1, 1, 1, 1, 0]) < 0.35 * open_hand
+    assert 0.5 * open_hand < dots_in_upper_half([0, 1, 0, 0, 0, 0]) < 0.95 * open_hand
+
+
+def test_a_left_hand_is_the_mirror_of_a_right_one_and_nan_is_drawn_as_rest() -> None:
+    rest, left = draw_hand(np.zeros(6)), draw_hand(np.zeros(6), side="left")
+    assert rest != left
+    assert draw_hand(np.full(6, np.nan)) == rest
+
+
+def test_bars_and_sparklines_show_their_ends() -> None:
+    assert bar(0.0).count("█") == 0
+    assert bar(1.0).endswith("█")
+    assert bar(-1.0).startswith("█")
+    assert bar(float("nan")) == bar(0.0)
+    assert sparkline([0.0, 5.0, 10.0], 10.0)[0] == " "
+    assert sparkline([0.0, 5.0, 10.0], 10.0)[-1] == "█"
+
+
+def test_the_latency_histogram_is_exact_to_its_bucket() -> None:
+    histogram = LatencyHistogram()
+    assert histogram.percentile_us(50) is None
+    values_ns = np.random.default_rng(0).lognormal(12, 1.0, 5000).astype(np.int64)
+    for value in values_ns:
+        histogram.add(int(value))
+    for percent in (50, 95, 99, 100):
+        exact_us = float(np.percentile(values_ns, percent, method="inverted_cdf")) / 1e3
+        assert histogram.percentile_us(percent) == pytest.approx(exact_us, rel=0.012)
+    assert histogram.largest_us == values_ns.max() / 1e3
