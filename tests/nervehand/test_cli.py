@@ -99,7 +99,7 @@ def test_import_arrays_says_what_came_in_and_what_is_odd(run: Run, tmp_path: Pat
         ({"labels": np.full(4000, 9)}, "9"),
         ({"kind": "eeg"}, "eeg"),
         ({"truth": np.full((4000, 1), np.nan), "truth_names": np.array(["x"])}, "nan"),
-        ({"signal": np.array([[object()]])}, "signal"),
+        ({"signal": np.array([[object()]])}, "objects"),
     ],
 )
 def test_bad_arrays_are_refused_and_leave_nothing(
