@@ -35,7 +35,7 @@ def best_constant(training: Reference, test: Reference, n_gestures: int) -> Scor
 
 def _table(reference: Reference, answers: Answers) -> ScoreTable:
     table = ScoreTable()
-    score_hops(table, "", reference, answers, reference.scored)
+    score_hops(table, "", reference, answers, reference.trusted)
     return table
 
 

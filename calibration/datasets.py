@@ -74,6 +74,17 @@ class FeatureStream:
     def has_labels(self) -> bool:
         return bool((self.label != UNLABELLED).any())
 
+    @property
+    def since_change(self) -> NDArray[np.int64]:
+        """Hops (k,) since the label last changed, as recorded; the length of the stream where it had not yet."""
+        last = np.full(len(self), -len(self), np.int64)
+        edges = run_edges(self.label, self.segment)
+        for start, stop in pairwise(edges.tolist()):
+            if start and self.segment[start] == self.segment[start - 1]:
+                last[start:stop] = start
+        since: NDArray[np.int64] = np.minimum(np.arange(len(self)) - last, len(self))
+        return since
+
     def hops(self, seconds: float) -> int:
         """The whole number of hops that covers `seconds`."""
         return int(np.ceil(seconds / self.hop_s - 1e-9))

@@ -77,6 +77,7 @@ class Evaluation:
     n_trials_trained_on: int
     scored_s: float
     unscored_s: float
+    unscored_after_change_s: float
     gestures: tuple[str, ...]
     outputs: tuple[str, ...]
     scores: Summary
@@ -103,6 +104,7 @@ class Evaluation:
             "n_trials_trained_on": self.n_trials_trained_on,
             "scored_s": self.scored_s,
             "unscored_per_trial_s": self.unscored_s,
+            "unscored_after_change_s": self.unscored_after_change_s,
             "gestures": list(self.gestures),
             "outputs": list(self.outputs),
             **self.scores.mean,
@@ -128,14 +130,18 @@ def evaluate(
     recorded_order: bool = False,
     n_orders: int = N_ORDERS,
     seed: int = 0,
+    unscored_after_change_s: float = 0.0,
     on_progress: Callable[[str], None] = lambda text: None,
 ) -> Evaluation:
     """Score the exported engine, run statefully, on the trials of these repetitions (None: all).
 
     The other trials of the sessions, where there are any, give the constant and the permuted baseline.
+    Where the labels are cues, `unscored_after_change_s` leaves the person's reaction out of the scores of hops.
     Raises NervehandError where a session does not fit the bundle's stream, gestures or repetitions. Whether
     it is the same wearer is the caller's to ask (`Bundle.require_wearer`).
     """
+    if not (np.isfinite(unscored_after_change_s) and unscored_after_change_s >= 0):
+        raise NervehandError(f"{unscored_after_change_s} s after each change: give seconds, 0 or more")
     on_progress("features")
     streams = [bundle_stream(bundle, session) for session in sessions]
     stream = concatenate(streams)
@@ -149,17 +155,29 @@ def evaluate(
     engine = StepEngine(bundle.step_graph)
     unscored_s = bundle.manifest.features.settings.window_samples / bundle.coefficients.rate_hz
     on_progress("scores")
-    scores = score_decoder(engine, meaning, stream, z, orders, unscored_s)
+    scores = score_decoder(
+        engine, meaning, stream, z, orders, unscored_s, unscored_after_change_s=unscored_after_change_s
+    )
     on_progress("latency")
     scores = _with_algorithmic_latency(scores, bundle, sessions, streams, test)
     reset = None
     if not all(piece.alone for piece in test):
         on_progress("scores with a reset before each trial")
-        each_alone = score_decoder(engine, meaning, stream, z, [test], unscored_s, reset_each=True)
+        each_alone = score_decoder(
+            engine,
+            meaning,
+            stream,
+            z,
+            [test],
+            unscored_s,
+            reset_each=True,
+            unscored_after_change_s=unscored_after_change_s,
+        )
         reset = each_alone.only(HOP_SCORES)
     on_progress("chance")
-    chance = _chance(meaning, stream, z, others, orders[0], unscored_s, seed)
-    order, _ = scored_order(stream, test, unscored_s, reset_each=False)
+    chance = _chance(meaning, stream, z, others, orders[0], unscored_s, unscored_after_change_s, seed)
+    order, stretch = scored_order(stream, test, unscored_s, reset_each=False)
+    scored = reference_of(stream, order, stretch, None, unscored_after_change_s).trusted
     return Evaluation(
         bundle_sha256=bundle.sha256,
         sessions=tuple(session.meta.identifier for session in sessions),
@@ -169,8 +187,9 @@ def evaluate(
         seed=seed,
         n_trials=len(test),
         n_trials_trained_on=_trained_on(bundle, sessions, streams, test),
-        scored_s=float(order.scored.sum()) * stream.hop_s,
+        scored_s=float(scored.sum()) * stream.hop_s,
         unscored_s=unscored_s,
+        unscored_after_change_s=unscored_after_change_s,
         gestures=bundle.manifest.gestures,
         outputs=tuple(output.name for output in bundle.manifest.outputs),
         scores=scores,
@@ -265,6 +284,7 @@ def _chance(
     training: Sequence[Piece],
     test: Sequence[Piece],
     unscored_s: float,
+    unscored_after_change_s: float,
     seed: int,
 ) -> Chance:
     if not training:
@@ -272,7 +292,7 @@ def _chance(
     order, stretch = scored_order(stream, test, unscored_s, reset_each=False)
     constant = best_constant(
         training_reference(stream, training, meaning.position_map),
-        reference_of(stream, order, stretch, meaning.position_map),
+        reference_of(stream, order, stretch, meaning.position_map, unscored_after_change_s),
         meaning.n_gestures,
     )
     not_scored = {f"best_constant.{name}": reason for name, reason in constant.not_scored.items()}
@@ -292,6 +312,7 @@ def _chance(
                 z,
                 [test],
                 unscored_s,
+                unscored_after_change_s=unscored_after_change_s,
             ).mean
             for i in range(N_PERMUTATIONS)
         ]

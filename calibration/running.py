@@ -76,16 +76,27 @@ def score_decoder(
     unscored_s: float,
     *,
     reset_each: bool = False,
+    unscored_after_change_s: float = 0.0,
 ) -> Summary:
     """Every score of a decoder over each of the `orders` of trials, as mean and spread.
 
     `z` (k, f) are the stream's normalised features. The first `unscored_s` of each piece are not scored. A
     piece that is connected to no other, and with `reset_each` every piece, begins from the reset state and
-    is scored after 0.3 s at the earliest.
+    is scored after 0.3 s at the earliest. Scores of single hops leave out `unscored_after_change_s` after
+    each change of the label: where the labels are cues, the person has yet to react.
     """
     return summarise(
         [
-            _one_order(decoder, meaning, stream, z, order, unscored_s, reset_each=reset_each)
+            _one_order(
+                decoder,
+                meaning,
+                stream,
+                z,
+                order,
+                unscored_s,
+                reset_each=reset_each,
+                unscored_after_change_s=unscored_after_change_s,
+            )
             for order in orders
         ]
     )
@@ -117,11 +128,18 @@ def summarise(tables: Sequence[ScoreTable]) -> Summary:
 
 
 def reference_of(
-    stream: FeatureStream, order: Order, stretch: NDArray[np.int64], position_map: PositionMap | None
+    stream: FeatureStream,
+    order: Order,
+    stretch: NDArray[np.int64],
+    position_map: PositionMap | None,
+    unscored_after_change_s: float = 0.0,
 ) -> Reference:
-    """What was true over the hops of an order."""
+    """What was true over the hops of an order; doubtful for this long after each change of the recorded label."""
     label = stream.label[order.rows]
     truth = None if stream.truth is None else stream.truth[order.rows]
+    doubtful = None
+    if unscored_after_change_s > 0:
+        doubtful = stream.since_change[order.rows] < stream.hops(unscored_after_change_s)
     return Reference(
         label=label,
         piece=order.piece,
@@ -130,6 +148,7 @@ def reference_of(
         hop_s=stream.hop_s,
         truth=truth,
         positions=_true_positions(label, truth, position_map),
+        doubtful=doubtful,
     )
 
 
@@ -168,6 +187,7 @@ def _one_order(
     unscored_s: float,
     *,
     reset_each: bool,
+    unscored_after_change_s: float,
 ) -> ScoreTable:
     order, stretch = scored_order(stream, found, unscored_s, reset_each=reset_each)
     if not order.scored.any():
@@ -175,7 +195,12 @@ def _one_order(
             f"no hop is left to score: all {len(found)} trials are shorter than the unscored "
             f"{max(unscored_s, UNSCORED_AFTER_RESET_S):.3f} s"
         )
-    reference = reference_of(stream, order, stretch, meaning.position_map)
+    reference = reference_of(stream, order, stretch, meaning.position_map, unscored_after_change_s)
+    if not reference.trusted.any():
+        raise NervehandError(
+            f"no hop is left to score: no label holds for longer than {unscored_after_change_s:g} s, which are left "
+            "out after each change; leave out less"
+        )
     healthy = 1.0 - stream.masked[order.rows].mean(1, dtype=np.float32)
     raw, decided = _answers(
         decoder, meaning, z[order.rows], stream.sample_index[order.rows], healthy, stretch

@@ -159,12 +159,24 @@ def evaluate(
     any_wearer: Annotated[
         bool, typer.Option("--any-wearer", help="Accept another person's, side's or array's session.")
     ] = False,
+    unscored_after_change: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            help="Leave this much after each change of label out of the scores of hops: labels that are cues "
+            "run ahead of the person, who has yet to react.",
+            min=0.0,
+        ),
+    ] = 0.0,
     as_json: Json = False,
 ) -> None:
     """Score a decoder on sessions: trials shuffled, beside chance, mean and spread over seeded orders."""
     from nervehand.evaluating import run_evaluate
 
-    run_evaluate(decoder, sessions, _numbers(repetitions), recorded_order, any_wearer, as_json=as_json)
+    run_evaluate(
+        decoder, sessions, _numbers(repetitions), recorded_order, any_wearer, unscored_after_change,
+        as_json=as_json,
+    )  # fmt: skip
 
 
 @app.command()

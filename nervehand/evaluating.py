@@ -19,6 +19,7 @@ def run_evaluate(
     repetitions: tuple[int, ...] | None,
     recorded_order: bool,
     any_wearer: bool,
+    unscored_after_change_s: float,
     *,
     as_json: bool,
 ) -> None:
@@ -32,7 +33,12 @@ def run_evaluate(
                 bundle.require_wearer(session.meta.subject, session.meta.side, session.meta.array)
     with naming(*paths), Console(stderr=True).status("features") as status:
         found = evaluate(
-            bundle, sessions, repetitions, recorded_order=recorded_order, on_progress=status.update
+            bundle,
+            sessions,
+            repetitions,
+            recorded_order=recorded_order,
+            unscored_after_change_s=unscored_after_change_s,
+            on_progress=status.update,
         )
     if as_json:
         print_json(found.to_json() | {"any_wearer": any_wearer})
@@ -41,3 +47,8 @@ def run_evaluate(
     out.print(evaluation_table(found))
     if recorded_order:
         out.print("recorded order: optimistic, a stateful decoder can learn the order of the protocol")
+    if unscored_after_change_s:
+        out.print(
+            f"scores of hops without the first {unscored_after_change_s:g} s after each change of label; "
+            "latencies, events and throughput count all hops"
+        )

@@ -39,7 +39,8 @@ class Reference:
 
     `label` (n,), below 0 where unknown; `piece` (n,) the trial's place in the order; `stretch` (n,) changes
     wherever the decoder was reset; `scored` (n,) bool; `truth` (n, d) in the units of the decoder's outputs;
-    `positions` (n, 6) in -1..1.
+    `positions` (n, 6) in -1..1. `doubtful` (n,) bool: hops whose label is not trusted, left out where hops are
+    scored one by one; None for none.
     """
 
     label: NDArray[np.int64]
@@ -49,6 +50,12 @@ class Reference:
     hop_s: float
     truth: Floats | None = None
     positions: Floats | None = None
+    doubtful: NDArray[np.bool_] | None = None
+
+    @property
+    def trusted(self) -> NDArray[np.bool_]:
+        """The scored hops (n,) whose label is not doubtful."""
+        return self.scored if self.doubtful is None else self.scored & ~self.doubtful
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +104,8 @@ def score_answers(
 
     `n_movements` is how many movements the decoder chooses among.
     """
-    steady = reference.scored & events.steady(reference.label, reference.stretch, reference.hop_s)
-    score_hops(table, prefix, reference, answers, reference.scored)
+    steady = reference.trusted & events.steady(reference.label, reference.stretch, reference.hop_s)
+    score_hops(table, prefix, reference, answers, reference.trusted)
     score_hops(table, f"{prefix}steady_", reference, answers, steady)
     if missing := _no_labels(reference):
         table.absent(missing, *(name for name in table.scores if name.startswith(f"{prefix}steady_")))

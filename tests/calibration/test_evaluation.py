@@ -167,6 +167,22 @@ def test_scores_with_a_reset_before_each_trial_stand_beside(evaluation: Evaluati
     assert found["reset_joint_r2"] == pytest.approx(found["joint_r2"], abs=0.02)
 
 
+def test_the_time_after_each_change_can_be_left_unscored() -> None:
+    plain = evaluate(bundle(memory=21), [session()], [2, 5, 7], n_orders=1)
+    settled = evaluate(bundle(memory=21), [session()], [2, 5, 7], n_orders=1, unscored_after_change_s=0.5)
+    found = settled.to_json()
+    assert found["unscored_after_change_s"] == 0.5
+    # 6 trials of 5 s, each with two changes.
+    assert plain.scored_s - settled.scored_s == pytest.approx(6 * 2 * 0.5, abs=0.3)
+    assert plain.scores.mean["gesture_accuracy"] is not None
+    assert plain.scores.mean["gesture_accuracy"] < 0.97
+    assert found["gesture_accuracy"] == 1.0
+    assert settled.reset is not None
+    assert settled.reset.mean["gesture_accuracy"] == 1.0
+    with pytest.raises(NervehandError, match="-1 s after each change"):
+        evaluate(bundle(), [session()], unscored_after_change_s=-1)
+
+
 def test_without_other_trials_there_is_no_chance_and_it_says_why() -> None:
     found = evaluate(bundle(), [session()], n_orders=1)
     assert found.chance.best_constant == {}

@@ -133,6 +133,41 @@ def test_with_a_reset_before_each_piece_scoring_begins_at_300_ms() -> None:
     assert found.mean["gesture_accuracy"] == pytest.approx(1 - 2 * (7 + 10) / (2 * 105))
 
 
+def test_hops_after_a_change_of_label_can_be_left_out_where_labels_are_cues() -> None:
+    stream = recording([1, 2], rest=40)
+    found = score_decoder(
+        Oracle(delay=12),
+        Meaning(3),
+        stream,
+        stream.features,
+        [pieces(stream)],
+        0.1,
+        unscored_after_change_s=0.2,
+    )
+    # Each of 2 trials: 40 hops of rest, 100 of movement, 40 of rest; 5 and 2 x 10 are unscored, 2 x 2 are late.
+    assert found.mean["gesture_accuracy"] == pytest.approx(1 - 4 / (180 - 25))
+    assert found.mean["onset_latency_ms"] == pytest.approx(240.0)
+    with pytest.raises(NervehandError, match="no label holds for longer than 9 s"):
+        score_decoder(
+            Oracle(), Meaning(3), stream, stream.features, [pieces(stream)], 0.1, unscored_after_change_s=9.0
+        )
+
+
+def test_a_change_counts_from_where_it_was_recorded_not_from_where_the_pieces_were_cut() -> None:
+    stream = recording([1, 2], rest=0, hold=50)  # cut at the change: nothing in the pieces shows it
+    found = score_decoder(
+        Oracle(delay=10),
+        Meaning(3),
+        stream,
+        stream.features,
+        [pieces(stream)],
+        0.02,
+        unscored_after_change_s=0.2,
+    )
+    # The first movement has no change before it: 1 hop unscored, 9 more late (the oracle begins with rest).
+    assert found.mean["gesture_accuracy"] == pytest.approx(1 - 9 / (49 + 40))
+
+
 def test_unconnected_pieces_each_begin_from_the_reset_state() -> None:
     stream, oracle = recording([1, 2, 1], apart=True), Oracle()
     found = pieces(stream)
