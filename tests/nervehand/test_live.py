@@ -1,0 +1,195 @@
+"""A live run: every hop decoded, late commands dropped and counted, a fault ends in the safe action."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from decoder.bundle import Bundle
+from decoder.chain import compile_kernels
+from decoder.intent import Intents
+from firmware_bridge.gate import GateLimits, GateState, SafetyGate
+from firmware_bridge.guard import GuardLoop
+from firmware_bridge.hand import (
+    AppliedCommand,
+    HandCapabilities,
+    HandState,
+    LinkState,
+)
+from firmware_bridge.hands.virtual_protocol import VIRTUAL_HAND
+from firmware_bridge.kinematics import KinematicHand
+from firmware_bridge.simulated import SCALE_UV, Schedule, SimulatedSource, SimulatedSubject
+from firmware_bridge.stream import SignalBlock
+from nervehand.live import LiveRun, LiveSummary
+from nervehand.screen import NoScreen, Snapshot
+from tests.bundles import random_bundle
+
+
+class WiredHand:
+    """The kinematic hand without a radio: what it is sent moves it at once."""
+
+    def __init__(self) -> None:
+        self.sent: list[NDArray[np.float32]] = []
+        self.link = LinkState.CONNECTED
+        self._hand = KinematicHand(VIRTUAL_HAND, time.monotonic_ns())
+
+    @property
+    def capabilities(self) -> HandCapabilities:
+        return VIRTUAL_HAND
+
+    @property
+    def state(self) -> HandState:
+        now_ns = time.monotonic_ns()
+        self._hand.advance(now_ns)
+        return HandState(self._hand.positions, now_ns)
+
+    def connect(self, timeout_s: float) -> None:
+        """Always there."""
+
+    def send(self, positions: NDArray[np.float32], now_ns: int) -> AppliedCommand:
+        self.sent.append(positions.copy())
+        self._hand.command(positions, time.monotonic_ns())
+        return AppliedCommand(positions, np.zeros(6, np.bool_), now_ns)
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+@cache
+def subject() -> SimulatedSubject:
+    return SimulatedSubject(seed=2, n_channels=4, rate_hz=5000.0, schedule=Schedule(repetitions=1))
+
+
+@cache
+def bundle() -> Bundle:
+    """Random weights whose outputs are small, so that the gate sees rest and follows."""
+    samples = subject().samples(0, 10_000)
+    made = random_bundle(subject().info, samples, SCALE_UV)
+    return replace(made, position_map=replace(made.position_map, matrix=made.position_map.matrix * 0.01))
+
+
+def run_live(
+    source: SimulatedSource, hand: WiredHand, **more: object
+) -> tuple[LiveSummary, list[Intents], GuardLoop]:
+    compile_kernels(bundle(), subject().info)
+    gate = SafetyGate(GateLimits.for_hand(VIRTUAL_HAND), VIRTUAL_HAND.watchdog_action)
+    intents: list[Intents] = []
+    with GuardLoop(gate, hand) as guard:
+        live = LiveRun("test", source, bundle(), guard, hand, NoScreen(), on_intents=intents.append, **more)
+        assert guard.request_arm("test")
+        summary = live.run(threading.Event())
+    return summary, intents, guard
+
+
+def source(seconds: float, **more: object) -> SimulatedSource:
+    return SimulatedSource(subject(), 25, n_samples=round(seconds * 5000), **more)
+
+
+class Prompt(SimulatedSource):
+    """Blocks that have only just arrived, as fast as they are taken: no machine is too slow for them."""
+
+    def blocks(self) -> Iterator[SignalBlock]:
+        for block in super().blocks():
+            yield replace(block, arrival_ns=time.monotonic_ns())
+
+
+def test_every_hop_is_decoded_and_what_the_gate_allows_reaches_the_hand() -> None:
+    hand = WiredHand()
+    summary, intents, _ = run_live(Prompt(subject(), 25, n_samples=5000, is_paced=False), hand)
+    assert summary.hops == sum(len(part) for part in intents) == 46
+    assert summary.warming_hops == 6  # 0.2 s declared is 10 hops; the first window takes 5, and ends the 5th
+    assert summary.commands_applied + summary.commands_withheld + summary.commands_dropped == summary.hops
+    assert summary.commands_applied > 20
+    assert summary.latency_us["sample to sent"]["p50"] > 0
+    assert len(hand.sent) >= summary.commands_applied
+
+
+def test_late_hops_are_decoded_but_command_nothing() -> None:
+    """A host that runs far behind: each block arrives long after its samples were due."""
+
+    class Behind(SimulatedSource):
+        def blocks(self) -> Iterator[SignalBlock]:
+            for block in super().blocks():
+                yield replace(block, arrival_ns=time.monotonic_ns() - 10**9)
+
+    hand = WiredHand()
+    summary, _, _ = run_live(Behind(subject(), 25, n_samples=5000, is_paced=False), hand)
+    assert summary.hops == summary.commands_dropped == 46
+    assert summary.commands_applied == 0
+
+
+def test_the_same_samples_give_the_same_digest_at_any_speed() -> None:
+    paced, _, _ = run_live(source(0.6), WiredHand())
+    fast, _, _ = run_live(source(0.6, is_paced=False), WiredHand())
+    assert paced.intents_sha256 == fast.intents_sha256
+
+
+def test_an_exception_in_the_decode_path_reaches_the_gate_before_the_caller() -> None:
+    class Broken(SimulatedSource):
+        def blocks(self) -> Iterator[SignalBlock]:
+            for i, block in enumerate(super().blocks()):
+                if i == 20:
+                    raise OSError("the front-end vanished")
+                yield block
+
+    events: list[str] = []
+    gate = SafetyGate(GateLimits.for_hand(VIRTUAL_HAND), VIRTUAL_HAND.watchdog_action)
+    hand = WiredHand()
+    with GuardLoop(gate, hand, on_event=lambda event: events.append(event.text)) as guard:
+        live = LiveRun("t", Broken(subject(), 25, n_samples=5000), bundle(), guard, hand, NoScreen())
+        assert guard.request_arm("test")
+        with pytest.raises(OSError, match="vanished"):
+            live.run(threading.Event())
+        assert guard.decision is not None
+        assert guard.decision.state is not GateState.ARMED
+    assert any("vanished" in text for text in events)
+
+
+def test_the_screen_gets_a_complete_snapshot() -> None:
+    seen: list[Snapshot] = []
+
+    class Remembering:
+        def show(self, snapshot: Snapshot) -> None:
+            seen.append(snapshot)
+
+    gate = SafetyGate(GateLimits.for_hand(VIRTUAL_HAND), VIRTUAL_HAND.watchdog_action)
+    hand = WiredHand()
+    with GuardLoop(gate, hand) as guard:
+        live = LiveRun("t", source(0.6), bundle(), guard, hand, Remembering(), lambda sample: "a cue")
+        assert guard.request_arm("test")
+        live.run(threading.Event())
+    assert len(seen) >= 3
+    last = seen[-1]
+    assert len(last.levels_uv) == len(last.channels) == len(last.masked) == 4
+    assert last.cue == "a cue"
+    assert last.hops > 0
+    assert all(level > 0 for level in last.levels_uv)
+
+
+def test_a_gate_that_a_lost_link_disarmed_is_armed_again_only_where_somebody_is_named() -> None:
+    class Flickering(WiredHand):
+        """Gone for 50 ms, 0.3 s after it was first asked."""
+
+        from_ns = 0
+
+        @property
+        def link(self) -> LinkState:
+            self.from_ns = self.from_ns or time.monotonic_ns() + 300_000_000
+            gone = 0 <= time.monotonic_ns() - self.from_ns < 50_000_000
+            return LinkState.LOST if gone else LinkState.CONNECTED
+
+        @link.setter
+        def link(self, value: LinkState) -> None:
+            """Where it stands follows from the time."""
+
+    again, _, _ = run_live(source(1.2), Flickering(), armed_by="test")
+    never, _, _ = run_live(source(1.2), Flickering())
+    assert (again.rearmed, again.gate) == (1, GateState.ARMED.value)
+    assert (never.rearmed, never.gate) == (0, GateState.DISARMED.value)
