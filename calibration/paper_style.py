@@ -7,6 +7,7 @@ Nothing here is used to decode.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -64,10 +65,13 @@ class PaperStyleChain:
         self._vectors = np.zeros((1, N_STEPS, 14 * s.n_channels), np.float32)
         torch.manual_seed(seed)
         network = PaperStyleNetwork(14 * s.n_channels, s.n_outputs, s.n_gestures).eval()
+        # torch announces another home for dynamic quantisation; the baseline means this one.
         quantize: Callable[[torch.nn.Module, set[type]], torch.nn.Module] = (
             torch.ao.quantization.quantize_dynamic
         )
-        self._network = quantize(network, {torch.nn.GRU, torch.nn.Linear})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._network = quantize(network, {torch.nn.GRU, torch.nn.Linear})
 
     def process(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n, n_channels) microvolts, one hop long."""

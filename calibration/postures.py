@@ -64,7 +64,8 @@ def map_to_positions(
             if name in truth_names:
                 matrix[dof, list(truth_names).index(name)] = 1.0
         return matrix, offset
-    usable = (label >= 0) & np.isfinite(postures).all(1)[np.maximum(label, 0)]
+    known: NDArray[np.bool_] = np.asarray(np.isfinite(postures).all(axis=1))
+    usable = (label >= 0) & known[np.maximum(label, 0)]
     if len(np.unique(label[usable])) < 2:
         return matrix, offset
     x, target = truth[usable].astype(np.float64), postures[label[usable]].astype(np.float64)
