@@ -68,13 +68,18 @@ def demo(
     seed: Annotated[
         int, typer.Option(help="Where the simulated session begins: another seed, another order.")
     ] = 0,
+    record: Annotated[
+        Path | None, typer.Option("--record", metavar="OUT.nwb", help="Record the session while it runs.")
+    ] = None,
     headless: Annotated[bool, typer.Option("--headless", help="No screen.")] = False,
     as_json: Json = False,
 ) -> None:
     """A simulated nerve moves a virtual hand over Bluetooth LE, decoded in real time."""
     from nervehand.demo import run_demo
 
-    run_demo(seconds, seed, headless=headless, as_json=as_json)
+    if record is not None:
+        _free_to_write(record, force=False)
+    run_demo(seconds, seed, record, headless=headless, as_json=as_json)
 
 
 @app.command()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from importlib.resources import as_file, files
+from pathlib import Path
 
 from decoder.bundle import Bundle, read_bundle
-from firmware_bridge.simulated import GESTURES, Schedule, SimulatedSource, SimulatedSubject
+from firmware_bridge.simulated import GESTURES, SCALE_UV, Schedule, SimulatedSource, SimulatedSubject
 from nervehand.output import print_json
 from nervehand.virtual_hand import drive_virtual_hand
 
@@ -21,19 +22,23 @@ def demo_bundle() -> Bundle:
         return read_bundle(path)
 
 
-def run_demo(seconds: float, seed: int, *, headless: bool, as_json: bool) -> None:
-    """Run for `seconds`; `seed` counts the repetitions skipped, so that another one shows another order."""
+def run_demo(seconds: float, seed: int, record: Path | None, *, headless: bool, as_json: bool) -> None:
+    """Run for `seconds`; `seed` counts the repetitions skipped, so that another one shows another order.
+
+    `record` names a session to write.
+    """
     bundle = demo_bundle()
     repetition_s = Schedule().trial_s * (len(GESTURES) - 1)
     skipped = TRAINED_REPETITIONS + seed
     schedule = Schedule(repetitions=skipped + int(seconds / repetition_s) + 1)
     subject = SimulatedSubject(SUBJECT_SEED, schedule=schedule)
     rate_hz = subject.info.rate_hz
+    first_sample = round(skipped * repetition_s * rate_hz)
     source = SimulatedSource(
         subject,
         block_samples=round(_BLOCK_S * rate_hz),
         n_samples=round(seconds * rate_hz),
-        first_sample=round(skipped * repetition_s * rate_hz),
+        first_sample=first_sample,
     )
 
     def cue_at(sample_index: int) -> str:
@@ -46,6 +51,9 @@ def run_demo(seconds: float, seed: int, *, headless: bool, as_json: bool) -> Non
         headless=headless or as_json,
         who="demo",
         cue_at=cue_at,
+        record=record,
+        first_sample=first_sample,
+        scale_uv=SCALE_UV,
     )
     if as_json:
         print_json(summary.to_json())

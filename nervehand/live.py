@@ -19,6 +19,7 @@ from firmware_bridge.guard import GuardLoop
 from firmware_bridge.hand import N_DOF, Hand, HandCommand, Quality
 from firmware_bridge.stream import SignalBlock, Source
 from nervehand.latency import LatencyHistogram
+from nervehand.recording import LiveRecorder
 from nervehand.screen import Screen, Snapshot, StageLatency
 
 COMMAND_LIFETIME_S = 0.2  # a command that nothing follows expires, and the gate relaxes
@@ -96,10 +97,12 @@ class LiveRun:
         cue_at: Callable[[int], str] = lambda sample_index: "",
         on_intents: Callable[[Intents], None] = lambda intents: None,
         armed_by: str = "",
+        recorder: LiveRecorder | None = None,
     ) -> None:
         self._title, self._source, self._bundle = title, source, bundle
         self._guard, self._hand, self._screen = guard, hand, screen
         self._cue_at, self._on_intents, self._armed_by = cue_at, on_intents, armed_by
+        self._recorder = recorder
         self._chain = DecodeChain(bundle, source.info, self._on_chain_event)
         self._gestures = bundle.manifest.gestures
         self._late_ns = round(LATE_HOPS * bundle.hop_s * 1e9)
@@ -134,8 +137,13 @@ class LiveRun:
 
     def _decode(self, block: SignalBlock) -> None:
         intents = self._chain.process(block)
-        if not len(intents):
-            return
+        if len(intents):
+            self._act(block, intents)
+        if self._recorder is not None:  # last, so that a slow disk delays no command
+            self._recorder.block(block, self._chain.front_end.masked_now, intents)
+
+    def _act(self, block: SignalBlock, intents: Intents) -> None:
+        """Count and submit the hops that a block completed."""
         self._hops += len(intents)
         self._warming += int(intents.warming.sum())
         self._digest.update(intents)
@@ -146,7 +154,8 @@ class LiveRun:
         if now_ns - block.arrival_ns > self._late_ns:
             self._dropped += 1
             return
-        sent_ns = self._guard.submit(self._command(intents, now_ns))
+        command = self._command(intents, now_ns)
+        sent_ns = self._guard.submit(command)
         stages = self._chain.stage_ns
         self._histograms["wait"].add(int(stages[0]) - block.arrival_ns)
         self._histograms["filters + features"].add(int(stages[3] - stages[0]))
@@ -155,6 +164,8 @@ class LiveRun:
         if sent_ns is not None:
             self._histograms["gate + send"].add(sent_ns - int(stages[5]))
             self._histograms[TOTAL].add(sent_ns - block.arrival_ns)
+            if self._recorder is not None:
+                self._recorder.command(command, self._hand.state)
 
     def _command(self, intents: Intents, now_ns: int) -> HandCommand:
         return HandCommand(
@@ -178,6 +189,8 @@ class LiveRun:
 
     def _on_chain_event(self, event: ChainEvent) -> None:
         self._restarts += 1
+        if self._recorder is not None:
+            self._recorder.chain_event(event)
 
     def _watch(self, block: SignalBlock, started_ns: int) -> None:
         self._recent.append(block.samples)

@@ -6,18 +6,20 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 
 from decoder.bundle import Bundle
 from decoder.chain import compile_kernels
 from decoder.intent import Intents
 from firmware_bridge.errors import LinkError
-from firmware_bridge.gate import GateEvent, GateLimits, SafetyGate
+from firmware_bridge.gate import GateLimits, SafetyGate
 from firmware_bridge.guard import GuardLoop
 from firmware_bridge.hands.virtual import VirtualHand
 from firmware_bridge.hands.virtual_process import virtual_hand_process
 from firmware_bridge.stream import Source
 from nervehand.live import LiveRun, LiveSummary
+from nervehand.recording import LiveRecorder, recording
 from nervehand.screen import NoScreen, Screen, process_screen
 
 _CONNECT_S = 10.0
@@ -32,9 +34,13 @@ def drive_virtual_hand(
     who: str,
     cue_at: Callable[[int], str] = lambda sample_index: "",
     on_intents: Callable[[Intents], None] = lambda intents: None,
-    on_gate_event: Callable[[GateEvent], None] | None = None,
+    record: Path | None = None,
+    first_sample: int = 0,
+    scale_uv: float | None = None,
 ) -> LiveSummary:
     """Start a virtual hand, connect to it over GATT, and let `source` move it through the gate until it ends.
+
+    `record` names a session to write, whose samples begin at `first_sample`, int16 where `scale_uv` is given.
 
     Ctrl-C and SIGTERM end the run early, with a release. Raises LinkError where the hand cannot be reached.
     """
@@ -45,10 +51,19 @@ def drive_virtual_hand(
         hand = VirtualHand(started.address, started.transport)
         hand.connect(_CONNECT_S)
         try:
+            recorder = _recorder(record, source, bundle, first_sample, scale_uv)
             gate = SafetyGate(GateLimits.for_hand(hand.capabilities), hand.capabilities.watchdog_action)
             # The screen is opened before the guard, so that it closes after the release.
-            with _screen(headless) as screen, GuardLoop(gate, hand, on_event=on_gate_event) as guard:
-                live = LiveRun(title, source, bundle, guard, hand, screen, cue_at, on_intents, who)
+            with (
+                _screen(headless) as screen,
+                recorder as recording_to,
+                GuardLoop(
+                    gate, hand, on_event=None if recording_to is None else recording_to.gate_event
+                ) as guard,
+            ):
+                live = LiveRun(
+                    title, source, bundle, guard, hand, screen, cue_at, on_intents, who, recording_to
+                )
                 if not guard.request_arm(who):
                     raise LinkError(
                         "the gate refused to arm the virtual hand: look at the log for the reason"
@@ -56,6 +71,14 @@ def drive_virtual_hand(
                 return live.run(stop)
         finally:
             hand.close()
+
+
+def _recorder(
+    path: Path | None, source: Source, bundle: Bundle, first_sample: int, scale_uv: float | None
+) -> contextlib.AbstractContextManager[LiveRecorder | None]:
+    if path is None:
+        return contextlib.nullcontext()
+    return recording(path, source.info, bundle, first_sample, scale_uv)
 
 
 @contextlib.contextmanager

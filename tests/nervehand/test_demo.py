@@ -8,9 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from decoder.intent import IntentDigest
+from decoder.replay import replay
+from decoder.session.reader import read_session
+from decoder.session.source import SessionSource
 from firmware_bridge.simulated import SimulatedSubject
 from nervehand.demo import demo_bundle
 
@@ -27,16 +32,29 @@ def start(*words: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-def test_the_demo_runs_moves_the_hand_and_says_what_happened() -> None:
-    process = start("--seconds", "5", "--json")
+def test_the_demo_moves_the_hand_and_what_it_records_replays_to_the_same_bits(tmp_path: Path) -> None:
+    recorded = tmp_path / "demo.nwb"
+    process = start("--seconds", "5", "--json", "--record", str(recorded))
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     said = json.loads(out)
     assert said["hops"] == 5 * 50 - 4
-    assert said["commands_applied"] > 50
+    assert said["commands_applied"] > 0
     assert said["link"] == "connected"
     assert said["latency_p99_us"] > 0
     assert "Traceback" not in err
+    session, bundle = read_session(recorded), demo_bundle()
+    source = SessionSource(session, 1000, is_paced=False)
+    source.connect()
+    digest = IntentDigest()
+    for intents in replay(source.blocks(), session.info, bundle):
+        digest.update(intents)
+    assert digest.hexdigest() == said["intents_sha256"]
+    assert session.recorded.intents is not None
+    assert len(session.recorded.intents) == said["hops"]
+    assert session.recorded.commands is not None
+    assert len(session.recorded.commands.sample_index) == said["commands_applied"]
+    assert any("gate arm" in note.text for note in session.recorded.notes)
 
 
 @pytest.mark.slow

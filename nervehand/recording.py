@@ -1,0 +1,87 @@
+"""Records a live run into a session; a recording that cannot go on is said once and never stops the decoder."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decoder.bundle import Bundle
+from decoder.chain import ChainEvent
+from decoder.intent import Intents
+from decoder.session.layout import Header
+from decoder.session.model import SessionMeta
+from decoder.session.recorded import Event, EventKind, Note
+from decoder.session.recorder import RecordingStoppedError, SessionWriter
+from firmware_bridge.gate import GateEvent
+from firmware_bridge.hand import HandCommand, HandState
+from firmware_bridge.stream import SignalBlock, StreamInfo
+
+logger = logging.getLogger(__name__)
+
+
+class LiveRecorder:
+    """What a live run hands over to a SessionWriter: blocks as received, health, intents, commands and states."""
+
+    def __init__(self, writer: SessionWriter) -> None:
+        self._writer = writer
+        self.stopped = ""
+
+    def block(self, block: SignalBlock, masked: NDArray[np.bool_], intents: Intents) -> None:
+        """A decoded block, and the mask of its last sample."""
+        if self.stopped:
+            return
+        try:
+            self._writer.append(block)
+            if block.n_samples:
+                self._writer.health(block.first_sample + block.n_samples - 1, masked)
+            if len(intents):
+                self._writer.intents(intents)
+        except RecordingStoppedError as error:
+            self.stopped = str(error)
+            logger.error("%s", error)
+
+    def command(self, command: HandCommand, state: HandState | None) -> None:
+        """A command that the gate followed, and what the hand last reported."""
+        if not self.stopped:
+            self._writer.command(command)
+            if state is not None:
+                self._writer.state(state)
+
+    def chain_event(self, event: ChainEvent) -> None:
+        """A gap or a fault in the chain."""
+        if not self.stopped:
+            kind = EventKind.GAP if event.kind == "gap" else EventKind.RESTART
+            self._writer.event(Event(event.sample_index, kind))
+
+    def gate_event(self, event: GateEvent) -> None:
+        """A transition of the gate, with who asked for it, as a note at the last sample."""
+        if not self.stopped:
+            text = f"gate {event.kind}: {event.text} ({event.who})"
+            self._writer.note(Note(max(self._writer.last_sample, 0), text))
+
+
+@contextmanager
+def recording(
+    path: Path, info: StreamInfo, bundle: Bundle, first_sample: int, scale_uv: float | None
+) -> Iterator[LiveRecorder]:
+    """A recorder into `path`, closed into a whole session at the end; `scale_uv` None records float32."""
+    manifest = bundle.manifest
+    header = Header(
+        info=info,
+        meta=SessionMeta(
+            identifier=path.stem, subject=manifest.subject, side=manifest.side, array=manifest.array
+        ),
+        dtype="float32" if scale_uv is None else "int16",
+        scale_uv=1.0 if scale_uv is None else scale_uv,
+        first_sample=first_sample,
+        gesture_names=manifest.gestures,
+        output_names=tuple(output.name for output in manifest.outputs),
+        bundle=bundle.sha256,
+    )
+    with SessionWriter(path, header) as writer:
+        yield LiveRecorder(writer)
