@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from firmware_bridge.errors import NervehandError
-from firmware_bridge.gate import GateDecision, GateEvent, SafetyGate
+from firmware_bridge.gate import GateDecision, GateEvent, GateState, SafetyGate
 from firmware_bridge.hand import Hand, HandCommand
 
 NS = 1_000_000_000
@@ -83,6 +83,11 @@ class GuardLoop:
     def decision(self) -> GateDecision | None:
         """The newest decision; None before the first step."""
         return self._decision
+
+    @property
+    def state(self) -> GateState:
+        """The gate's state after the last step or request."""
+        return self._gate.state
 
     def submit(self, command: HandCommand) -> int | None:
         """Apply a command now; the host time when `Hand.send` had returned, or None if it is not followed."""

@@ -183,8 +183,7 @@ class LiveRun:
 
     def _keep_armed(self) -> None:
         """Arm again after a lost link: explicit for a wearer, but nobody wears a hand that `armed_by` owns."""
-        decision = self._guard.decision
-        if self._armed_by and decision is not None and decision.state is GateState.DISARMED:
+        if self._armed_by and self._guard.state is GateState.DISARMED:
             self._rearmed += self._guard.request_arm(self._armed_by)
 
     def _on_chain_event(self, event: ChainEvent) -> None:
@@ -239,7 +238,6 @@ class LiveRun:
         )
 
     def _summary(self, elapsed_s: float) -> LiveSummary:
-        decision = self._guard.decision
         return LiveSummary(
             elapsed_s=elapsed_s,
             hops=self._hops,
@@ -254,6 +252,6 @@ class LiveRun:
                 for stage, h in self._histograms.items()
             },
             link=self._hand.link.value,
-            gate="" if decision is None else decision.state.value,
+            gate=self._guard.state.value,
             intents_sha256=self._digest.hexdigest(),
         )

@@ -13,32 +13,51 @@ from firmware_bridge.hand import DOF_NAMES
 from nervehand.drawing import draw_hand
 from nervehand.screen import Snapshot, bar, sparkline
 
+_WIDE = 118
 _MOST_CHANNELS = 16  # what fits beside the other panels
 _LINK_STYLE = {"connected": "green", "connecting": "yellow", "lost": "red", "disconnected": "yellow"}
 
 
-def screen_of(snapshot: Snapshot) -> RenderableType:
-    """The whole screen: title, channels, hand, positions, latency and the state of gate and link."""
+def screen_of(snapshot: Snapshot, width: int) -> RenderableType:
+    """The whole screen, for a terminal this many columns wide: 118 and up side by side, 80 in two rows."""
     grid = Table.grid(padding=(0, 1))
-    grid.add_row(_channels(snapshot), _hand(snapshot), Group(_positions(snapshot), _latency(snapshot)))
-    return Group(_title(snapshot), grid, _status(snapshot))
+    if width >= _WIDE:
+        right = Group(_positions(snapshot, 46), _latency(snapshot, 46))
+        grid.add_row(_channels(snapshot, 1), _hand(snapshot), right)
+        return Group(_title(snapshot), grid, _status(snapshot))
+    grid.add_row(_hand(snapshot), Group(_positions(snapshot, 44), Panel(_status(snapshot), width=44)))
+    below = Table.grid(padding=(0, 1))
+    below.add_row(_channels(snapshot, 2), _latency(snapshot, 40))
+    return Group(_title(snapshot), grid, below)
 
 
 def _title(s: Snapshot) -> RenderableType:
     return Text(f"{s.title}  {s.elapsed_s:6.1f} s", style="bold")
 
 
-def _channels(s: Snapshot) -> RenderableType:
+def _channels(s: Snapshot, columns: int) -> RenderableType:
+    """Levels with their history, in one column of 16 channels or in two of 8."""
     table = Table.grid(padding=(0, 1))
     ceiling = max((max(h, default=0.0) for h in s.history_uv), default=1.0)
+    cells: list[list[RenderableType]] = []
     rows = list(zip(s.channels, s.levels_uv, s.history_uv, s.masked, strict=True))
     for name, level, history, masked in rows[:_MOST_CHANNELS]:
-        style = "red" if masked else "cyan"
-        value = "masked" if masked else f"{level:7.1f}"
-        table.add_row(name, Text(sparkline(history, ceiling), style=style), value)
-    if len(rows) > _MOST_CHANNELS:
-        table.add_row("", Text(f"and {len(rows) - _MOST_CHANNELS} more", style="dim"), "")
-    return Panel(table, title=s.level_title, title_align="left", width=42)
+        line = Text(
+            sparkline(history[-(24 if columns == 1 else 4) :], ceiling), style="red" if masked else "cyan"
+        )
+        value = "masked" if masked else f"{level:6.1f}"
+        cells.append([Text(name[:8], no_wrap=True), line, Text(value, justify="right")])
+    depth = -(-len(cells) // columns)
+    for i in range(depth):
+        table.add_row(*(cell for row in cells[i::depth] for cell in row))
+    hidden = len(rows) - _MOST_CHANNELS
+    return Panel(
+        table,
+        title=s.level_title,
+        title_align="left",
+        subtitle=f"and {hidden} more" if hidden > 0 else None,
+        width=42 if columns == 1 else 39,
+    )
 
 
 def _hand(s: Snapshot) -> RenderableType:
@@ -49,23 +68,23 @@ def _hand(s: Snapshot) -> RenderableType:
     return Panel(Group(Text("\n".join(lines)), "", caption), title="hand", title_align="left", width=34)
 
 
-def _positions(s: Snapshot) -> RenderableType:
+def _positions(s: Snapshot, width: int) -> RenderableType:
     table = Table.grid(padding=(0, 1))
     for name, wanted, shown in zip(DOF_NAMES, s.wanted, s.shown, strict=True):
         table.add_row(
             name, Text(bar(shown), style="green"), f"{shown:+.2f}", Text(f"{wanted:+.2f}", style="dim")
         )
-    return Panel(table, title="positions: hand, decoder", title_align="left", width=46)
+    return Panel(table, title="positions: hand, decoder", title_align="left", width=width)
 
 
-def _latency(s: Snapshot) -> RenderableType:
-    table = Table(box=None, padding=(0, 1), header_style="dim")
+def _latency(s: Snapshot, width: int) -> RenderableType:
+    table = Table(box=None, padding=(0, 1) if width > 40 else (0, 0, 0, 1), header_style="dim")
     table.add_column("stage", no_wrap=True)
     for column in ("p50", "p95", "p99"):
         table.add_column(column, justify="right")
     for row in s.latency:
         table.add_row(row.stage, *(_number(v) for v in (row.p50_us, row.p95_us, row.p99_us)))
-    return Panel(table, title="latency, µs", title_align="left", width=46)
+    return Panel(table, title="latency, µs", title_align="left", width=width)
 
 
 def _status(s: Snapshot) -> RenderableType:

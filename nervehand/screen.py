@@ -113,7 +113,7 @@ def main(descriptor: int) -> None:
         while message := from_decoder.recv(MAX_SNAPSHOT_BYTES):
             fields = json.loads(message)
             fields["latency"] = [StageLatency(**row) for row in fields["latency"]]
-            live.update(screen_of(Snapshot(**fields)), refresh=True)
+            live.update(screen_of(Snapshot(**fields), live.console.width), refresh=True)
 
 
 def sparkline(history: list[float], ceiling: float) -> str:
