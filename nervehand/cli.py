@@ -71,6 +71,9 @@ def demo(
     record: Annotated[
         Path | None, typer.Option("--record", metavar="OUT.nwb", help="Record the session while it runs.")
     ] = None,
+    picture: Annotated[
+        Path | None, typer.Option("--picture", metavar="OUT.svg", help="Draw the screen into a file instead.")
+    ] = None,
     headless: Annotated[bool, typer.Option("--headless", help="No screen.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -79,7 +82,7 @@ def demo(
 
     if record is not None:
         _free_to_write(record, force=False)
-    run_demo(seconds, seed, record, headless=headless, as_json=as_json)
+    run_demo(seconds, seed, record, picture, headless=headless, as_json=as_json)
 
 
 @app.command()
@@ -143,6 +146,14 @@ def fit(
     repetitions: Repetitions = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same decoder.", min=0)] = 0,
     threads: Annotated[int, typer.Option(help="Processor threads; 0 uses every core.", min=0)] = 0,
+    cues: Annotated[
+        bool | None,
+        typer.Option(
+            "--cues/--no-cues",
+            help="The labels are cues, ahead of the person: move each change to where the signal changes. "
+            "Where neither is given: yes, unless there is ground truth.",
+        ),
+    ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -150,7 +161,7 @@ def fit(
     from nervehand.fitting import run_fit
 
     _free_to_write(out, force)
-    run_fit(sessions, out, network, _numbers(repetitions), seed, threads, as_json=as_json)
+    run_fit(sessions, out, network, _numbers(repetitions), seed, threads, cues, as_json=as_json)
 
 
 @app.command()

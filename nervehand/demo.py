@@ -8,6 +8,8 @@ from pathlib import Path
 from decoder.bundle import Bundle, read_bundle
 from firmware_bridge.simulated import GESTURES, SCALE_UV, Schedule, SimulatedSource, SimulatedSubject
 from nervehand.output import print_json
+from nervehand.picture import PictureScreen
+from nervehand.screen import NoScreen, Screen
 from nervehand.virtual_hand import drive_virtual_hand
 
 SUBJECT_SEED = 1
@@ -22,10 +24,12 @@ def demo_bundle() -> Bundle:
         return read_bundle(path)
 
 
-def run_demo(seconds: float, seed: int, record: Path | None, *, headless: bool, as_json: bool) -> None:
+def run_demo(
+    seconds: float, seed: int, record: Path | None, picture: Path | None, *, headless: bool, as_json: bool
+) -> None:
     """Run for `seconds`; `seed` counts the repetitions skipped, so that another one shows another order.
 
-    `record` names a session to write.
+    `record` names a session to write, `picture` an SVG file to draw the screen into (and nowhere else).
     """
     bundle = demo_bundle()
     repetition_s = Schedule().trial_s * (len(GESTURES) - 1)
@@ -41,6 +45,11 @@ def run_demo(seconds: float, seed: int, record: Path | None, *, headless: bool, 
         first_sample=first_sample,
     )
 
+    screen: Screen | None = NoScreen() if headless or as_json else None
+    painter = PictureScreen()
+    if picture is not None:
+        screen = painter
+
     def cue_at(sample_index: int) -> str:
         return GESTURES[int(subject.truth(sample_index, 1).gesture[0])][0]
 
@@ -48,13 +57,15 @@ def run_demo(seconds: float, seed: int, record: Path | None, *, headless: bool, 
         "nervehand demo: simulated nerve, virtual hand over Bluetooth LE",
         source,
         bundle,
-        headless=headless or as_json,
+        screen=screen,
         who="demo",
         cue_at=cue_at,
         record=record,
         first_sample=first_sample,
         scale_uv=SCALE_UV,
     )
+    if picture is not None:
+        painter.save(picture)
     if as_json:
         print_json(summary.to_json())
     else:

@@ -27,13 +27,14 @@ def run_fit(
     repetitions: tuple[int, ...] | None,
     seed: int,
     threads: int,
+    cues: bool | None,
     *,
     as_json: bool,
 ) -> None:
     """Fit and write; prints what was made."""
     started = time.monotonic()
     sources = [SourceSession(read_session(path), file_sha256(path)) for path in paths]
-    options = FitOptions(network, repetitions, seed, threads, nervehand.__version__)
+    options = FitOptions(network, repetitions, seed, threads, nervehand.__version__, cues)
     stopped = False
 
     def ask_to_stop(number: int, frame: FrameType | None) -> None:

@@ -16,6 +16,7 @@ from decoder.session.reader import read_session
 from decoder.session.source import SessionSource
 from firmware_bridge.errors import NervehandError
 from nervehand.output import naming, print_json
+from nervehand.screen import NoScreen
 
 _LIVE_BLOCK_S = 0.005  # what a front-end delivers at a time
 _BLOCK_S = 1.0
@@ -110,7 +111,7 @@ def _to_virtual_hand(
         f"nervehand replay {path.name}",
         source,
         bundle,
-        headless=headless,
+        screen=NoScreen() if headless else None,
         who="replay",
         cue_at=_cues(session),
         on_intents=parts.append,

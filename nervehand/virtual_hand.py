@@ -20,7 +20,7 @@ from firmware_bridge.hands.virtual_process import virtual_hand_process
 from firmware_bridge.stream import Source
 from nervehand.live import LiveRun, LiveSummary
 from nervehand.recording import LiveRecorder, recording
-from nervehand.screen import NoScreen, Screen, process_screen
+from nervehand.screen import Screen, process_screen
 
 _CONNECT_S = 10.0
 
@@ -30,7 +30,7 @@ def drive_virtual_hand(
     source: Source,
     bundle: Bundle,
     *,
-    headless: bool,
+    screen: Screen | None,
     who: str,
     cue_at: Callable[[int], str] = lambda sample_index: "",
     on_intents: Callable[[Intents], None] = lambda intents: None,
@@ -40,12 +40,13 @@ def drive_virtual_hand(
 ) -> LiveSummary:
     """Start a virtual hand, connect to it over GATT, and let `source` move it through the gate until it ends.
 
-    `record` names a session to write, whose samples begin at `first_sample`, int16 where `scale_uv` is given.
+    `screen` None opens one in a process of its own. `record` names a session to write, whose samples begin at
+    `first_sample`, int16 where `scale_uv` is given.
 
     Ctrl-C and SIGTERM end the run early, with a release. Raises LinkError where the hand cannot be reached.
     """
     bundle.require_stream(source.info)
-    with _saying("preparing (the first time on a machine, kernels are compiled)", headless):
+    with _saying("preparing (the first time on a machine, kernels are compiled)", screen is not None):
         compile_kernels(bundle, source.info)
     with virtual_hand_process() as started, _stop_on_signals() as stop:
         hand = VirtualHand(started.address, started.transport)
@@ -55,14 +56,14 @@ def drive_virtual_hand(
             gate = SafetyGate(GateLimits.for_hand(hand.capabilities), hand.capabilities.watchdog_action)
             # The screen is opened before the guard, so that it closes after the release.
             with (
-                _screen(headless) as screen,
+                contextlib.nullcontext(screen) if screen is not None else process_screen() as shown,
                 recorder as recording_to,
                 GuardLoop(
                     gate, hand, on_event=None if recording_to is None else recording_to.gate_event
                 ) as guard,
             ):
                 live = LiveRun(
-                    title, source, bundle, guard, hand, screen, cue_at, on_intents, who, recording_to
+                    title, source, bundle, guard, hand, shown, cue_at, on_intents, who, recording_to
                 )
                 if not guard.request_arm(who):
                     raise LinkError(
@@ -82,23 +83,14 @@ def _recorder(
 
 
 @contextlib.contextmanager
-def _saying(text: str, headless: bool) -> Iterator[None]:
-    if headless:
+def _saying(text: str, silent: bool) -> Iterator[None]:
+    if silent:
         yield
         return
     from rich.console import Console
 
     with Console(stderr=True).status(text):
         yield
-
-
-@contextlib.contextmanager
-def _screen(headless: bool) -> Iterator[Screen]:
-    if headless:
-        yield NoScreen()
-        return
-    with process_screen() as screen:
-        yield screen
 
 
 @contextlib.contextmanager

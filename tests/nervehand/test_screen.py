@@ -6,6 +6,7 @@ import io
 import socket
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from rich.console import Console
 from nervehand.drawing import draw_hand
 from nervehand.latency import LatencyHistogram
 from nervehand.panels import screen_of
+from nervehand.picture import PictureScreen
 from nervehand.screen import ProcessScreen, Snapshot, StageLatency, bar, process_screen, sparkline
 
 SNAPSHOT = Snapshot(
@@ -133,3 +135,16 @@ def test_the_latency_histogram_is_exact_to_its_bucket() -> None:
         exact_us = float(np.percentile(values_ns, percent, method="inverted_cdf")) / 1e3
         assert histogram.percentile_us(percent) == pytest.approx(exact_us, rel=0.012)
     assert histogram.largest_us == values_ns.max() / 1e3
+
+
+def test_the_picture_is_of_the_moment_when_the_hand_moved_most_and_fetches_nothing(tmp_path: Path) -> None:
+    painter = PictureScreen()
+    assert not painter.save(tmp_path / "none.svg")
+    painter.show(replace(SNAPSHOT, title="the best"))
+    painter.show(replace(SNAPSHOT, title="a lesser one", shown=[0.0] * 6))
+    painter.show(replace(SNAPSHOT, title="not yet", shown=[1.0] * 6, warming=True))
+    assert painter.save(tmp_path / "best.svg")
+    svg = (tmp_path / "best.svg").read_text(encoding="utf-8")
+    assert "best" in svg
+    assert "lesser" not in svg
+    assert "url(" not in svg.replace("url(#", "")
