@@ -12,7 +12,7 @@ def evaluation_table(found: Evaluation) -> Table:
     order = "recorded order (optimistic)" if found.recorded_order else f"{found.n_orders} shuffled orders"
     title = f"{', '.join(found.sessions)}: {found.n_trials} trials, {found.scored_s:.0f} s scored, {order}"
     table = Table(title=title, title_justify="left")
-    table.add_column("score")
+    table.add_column("score", no_wrap=True)
     for column in ("mean", "spread", "best constant", "permuted"):
         table.add_column(column, justify="right")
     for name, value in found.scores.mean.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -37,7 +39,7 @@ Z = np.random.default_rng(0).standard_normal((50, 4)).astype(np.float32)
 def test_any_cutting_gives_the_same_bits(engine: StepEngine, cuts: list[int]) -> None:
     whole = StepEngine(step_graph()).process(Z)
     edges = np.cumsum([0, *cuts])
-    parts = [engine.process(Z[a:b]) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    parts = [engine.process(Z[a:b]) for a, b in itertools.pairwise(edges)]
     assert np.concatenate([o for o, _ in parts]).tobytes() == whole[0].tobytes()
     assert np.concatenate([p for _, p in parts]).tobytes() == whole[1].tobytes()
 
