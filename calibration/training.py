@@ -39,8 +39,14 @@ AVERAGE_FROM, AVERAGE_SPAN = 0.3, 0.11
 LABEL_SMOOTHING = 0.05
 TRUTH_WEIGHT = 3.0
 """Of the squared error of the standardised truth, beside the cross-entropy of the gestures."""
-GAIN, NOISE = 0.1, 0.15
-"""Standard deviations, in units of the normalised features, of what is done to them anew in every chunk."""
+GAIN, NOISE = 0.1, 0.1
+"""Standard deviations, in units of the normalised features: of a gain per column, anew in every chunk, and of noise at
+every hop, which grows with the root of the features per channel because these repeat each other."""
+MIXED = 0.3
+"""Up to this part of another stream's features is mixed into a chunk, whose labels stay (after mixup, Zhang et al.,
+ICLR 2018): rest that is not quite rest is still rest."""
+MASKED = 0.02
+"""Part of the channels that a chunk does not hear, so that the decoder survives a masked channel."""
 PROGRESS_EVERY = 5
 
 
@@ -49,7 +55,7 @@ class TrainingSet:
     """A normalised feature stream, what was true at each hop, and the pieces of it to learn from.
 
     `z` (n, f) float32; `label` (n,) int64, -1 where unknown; `truth` (n, d) float32, NaN where unknown, or
-    None; `n_gestures` counts rest.
+    None; `n_gestures` counts rest. Columns are channel-major, `features_per_channel` of them for each channel.
     """
 
     z: NDArray[np.float32]
@@ -58,11 +64,16 @@ class TrainingSet:
     pieces: tuple[Piece, ...]
     hop_s: float
     n_gestures: int
+    features_per_channel: int = 1
 
     def __post_init__(self) -> None:
         n = len(self.z)
         if len(self.label) != n or (self.truth is not None and len(self.truth) != n):
             raise NervehandError(f"{n} feature vectors need as many labels and rows of truth")
+        if self.features_per_channel < 1 or self.z.shape[1] % self.features_per_channel:
+            raise NervehandError(
+                f"{self.z.shape[1]} columns are no whole number of channels of {self.features_per_channel} features"
+            )
         if not np.isfinite(self.z).all():
             raise NervehandError("a normalised feature is not finite: check the normalisation")
         if n and not -1 <= self.label.min() <= self.label.max() < self.n_gestures:
@@ -149,6 +160,8 @@ class _Task:
     def __init__(self, data: TrainingSet) -> None:
         rows = data.rows
         self._z = torch.from_numpy(np.ascontiguousarray(data.z))
+        self._features_per_channel = data.features_per_channel
+        self._noise = NOISE * math.sqrt(data.features_per_channel)
         known = data.label[rows]
         counts = np.bincount(known[known >= 0], minlength=data.n_gestures)
         self._label = torch.from_numpy(np.ascontiguousarray(data.label))
@@ -177,10 +190,14 @@ class _Task:
         return len(self.mean)
 
     def features(self, rows: Tensor) -> Tensor:
-        """The rows' features (t, b, f) with a gain per stream and feature and with noise."""
+        """The rows' features (t, b, f) as they might have been: mixed, with a gain and noise, channels masked."""
         z = self._z[rows]
-        gain = torch.exp(GAIN * torch.randn(1, *z.shape[1:]))
-        return z * gain + NOISE * torch.randn(z.shape)
+        _, b, f = z.shape
+        share = MIXED * torch.rand(1, b, 1)
+        z = torch.lerp(z, z[:, torch.randperm(b)], share)
+        z = z * torch.exp(GAIN * torch.randn(1, b, f)) + self._noise * torch.randn(z.shape)
+        heard = (torch.rand(1, b, f // self._features_per_channel) >= MASKED).float()
+        return z * heard.repeat_interleave(self._features_per_channel, 2)
 
     def loss(self, outputs: Tensor | None, logits: Tensor, rows: Tensor, scored: Tensor) -> Tensor:
         """Cross-entropy of the known labels plus squared error of the known truth, over the scored hops."""
