@@ -165,6 +165,11 @@ def fit_classical(
     )
 
 
+def fit_lda(features: NDArray[np.float32], label: NDArray[np.int64]) -> Classifier | None:
+    """Linear discriminant analysis with shrinkage (Ledoit and Wolf); None for fewer than two classes."""
+    return _fitted("lda", 0, features, label)
+
+
 def permuted(stream: FeatureStream, training: Sequence[Piece], seed: int) -> FeatureStream:
     """The stream with gestures and truth of the training pieces dealt out anew among them, trial by trial.
 

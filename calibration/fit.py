@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.cues import realigned
 from calibration.datasets import FeatureStream, Piece, concatenate, pieces, session_stream
 from calibration.postures import map_to_positions, postures_of
 from calibration.stepgraph import build_step_graph
@@ -30,6 +31,8 @@ from firmware_bridge.stream import StreamInfo
 Side = Literal["left", "right", ""]
 HOP_S = 0.02
 WINDOW_S = 0.1
+AVERAGED_FROM = 8
+"""Channels: the average of fewer would take too much of each one's own signal away."""
 WARMUP_S = 0.5  # after a start: the window, the filters and the recurrent state have settled
 MOST_DEAD = 0.5  # share of hops without any live channel, beyond which nothing honest can be learned
 RANGE_PERCENT = (0.5, 99.5)  # of the truth in the training trials: an output's declared range
@@ -37,13 +40,18 @@ RANGE_PERCENT = (0.5, 99.5)  # of the truth in the training trials: an output's 
 
 @dataclass(frozen=True, slots=True)
 class FitOptions:
-    """`repetitions` None takes every trial; `threads` 0 every core."""
+    """`repetitions` None takes every trial; `threads` 0 every core.
+
+    `cues`: the labels are cues, and their changes are moved to where the signal changes (`calibration.cues`);
+    None takes them as cues where the sessions have no ground truth beside them.
+    """
 
     network: str = "compact"
     repetitions: tuple[int, ...] | None = None
     seed: int = 0
     threads: int = 0
     version: str = ""
+    cues: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +73,14 @@ class FrontEndChoice:
 
 
 def default_front_end(info: StreamInfo) -> FrontEndChoice:
-    """The paper's features for raw streams; an envelope's root and mean over the hop."""
+    """The paper's features for raw streams, re-referenced to the average; an envelope's root and mean over the hop.
+
+    Interference that all electrodes share, of whatever frequency, differs from day to day; the average of many
+    channels holds little else (Ludwig et al., J Neurophysiol 2009).
+    """
     conditioning = default_settings(info)
+    if info.kind != "envelope" and info.n_channels >= AVERAGED_FROM:
+        conditioning = replace(conditioning, rereference="average")
     rate_hz = info.rate_hz / conditioning.decimation
     hop = max(1, round(HOP_S * rate_hz))
     if info.kind == "envelope":
@@ -117,14 +131,22 @@ def fit(
         choice.compression.get(name.rsplit("/", 1)[1], "none") for name in front_end.feature_names
     )
     normalisation = fit_normalisation(stream.features[rows], stream.masked[rows], compress)
+    z = normalisation.apply(stream.features, stream.masked)
+    label, reaction = stream.label, {}
+    if stream.truth is None if options.cues is None else options.cues:
+        moved = realigned(stream, z, chosen)
+        label = moved.label
+        if len(moved.reaction_s):
+            reaction = {"median_reaction_s": float(np.median(moved.reaction_s))}
     trained = train(
         TrainingSet(
-            z=normalisation.apply(stream.features, stream.masked),
-            label=stream.label,
+            z=z,
+            label=label,
             truth=stream.truth,
             pieces=tuple(chosen),
             hop_s=stream.hop_s,
             n_gestures=len(gestures),
+            features_per_channel=len(compress) // len({n.rsplit("/", 1)[0] for n in front_end.feature_names}),
         ),
         options.network,
         seed=options.seed,
@@ -162,7 +184,7 @@ def fit(
             seed=options.seed,
             nervehand_version=options.version,
             commit=source_commit(),
-            metrics=trained.metrics,
+            metrics=trained.metrics | reaction,
         ),
     )
     position_map = _position_map(sessions, stream, rows, gestures)

@@ -1,0 +1,166 @@
+"""A decoder fitted on a tiny session, end to end; and what cannot be learned from is refused in one line."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from calibration.evaluation import evaluate
+from calibration.fit import FitOptions, SourceSession, default_front_end, fit
+from calibration.training import Progress
+from decoder.bundle import Bundle, read_bundle, write_bundle
+from decoder.chain import DecodeChain
+from decoder.session.model import Session, SessionMeta
+from firmware_bridge.errors import NervehandError
+from firmware_bridge.stream import SignalBlock, StreamInfo, StreamKind
+
+RATE_HZ = 1000.0
+NAMES = ("rest", "raise", "lower")
+CHANNELS = ("extensor", "flexor")
+
+
+def session(
+    identifier: str = "one",
+    subject: str = "p1",
+    kind: StreamKind = "emg",
+    truth: bool = False,
+    order: tuple[int, ...] = (1, 2, 2, 1, 1, 2),
+    reaction_s: float = 0.25,
+) -> Session:
+    """Two muscles, one per movement of the wrist, 1 s by cue after 0.8 s of rest; the truth is exact."""
+    rng = np.random.default_rng(len(identifier))
+    lengths = (round(0.8 * RATE_HZ), round(1.0 * RATE_HZ), round(0.2 * RATE_HZ))
+    label = np.concatenate([np.repeat([0, g, 0], lengths) for g in order])
+    done = np.concatenate([np.zeros(round(reaction_s * RATE_HZ), np.int64), label])[: len(label)]
+    level = 4.0 + 40.0 * np.stack([done == 1, done == 2], axis=1)
+    return Session(
+        info=StreamInfo(rate_hz=RATE_HZ, channel_names=CHANNELS, kind=kind),
+        meta=SessionMeta(identifier=identifier, subject=subject, side="left"),
+        signal=(level * rng.normal(size=level.shape)).astype(np.float32),
+        labels=label.astype(np.int16),
+        gesture_names=NAMES,
+        truth=(45.0 * (done == 1) - 45.0 * (done == 2)).astype(np.float32)[:, None] if truth else None,
+        truth_names=("wrist angle",) if truth else (),
+        truth_units=("deg",) if truth else (),
+    )
+
+
+def fitted(*sessions: Session, steps: int = 25, **options: object) -> Bundle:
+    """A fit stopped after some steps: what it has learned by then is kept."""
+    done = 0
+
+    def count(progress: Progress) -> None:
+        nonlocal done
+        done = progress.step
+
+    chosen = dataclasses.replace(FitOptions(threads=1), **options)
+    sources = [SourceSession(s, "0" * 64) for s in sessions]
+    return fit(sources, chosen, count, lambda: done >= steps)
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return fitted(session(), repetitions=(1, 2))
+
+
+def changed(original: Session, **columns: object) -> Session:
+    return dataclasses.replace(original, **columns)
+
+
+def flat(original: Session) -> NDArray[np.float32]:
+    return np.zeros((original.n_samples, original.info.n_channels), np.float32)
+
+
+def test_a_fitted_decoder_tells_the_movements_of_unseen_trials_apart(bundle: Bundle) -> None:
+    found = evaluate(bundle, [session()], [3], n_orders=2, unscored_after_change_s=0.4)
+    assert found.n_trials_trained_on == 0
+    assert found.scores.mean["balanced_accuracy"] is not None
+    assert found.scores.mean["balanced_accuracy"] > 0.9
+
+
+def test_the_bundle_says_what_it_was_made_from_and_decodes_from_its_file(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    path = tmp_path / "p1.nhb"
+    write_bundle(bundle, path)
+    again = read_bundle(path)
+    manifest = again.manifest
+    assert (manifest.subject, manifest.side, manifest.gestures) == ("p1", "left", NAMES)
+    assert [(s.identifier, s.repetitions) for s in manifest.training.sessions] == [("one", (1, 2))]
+    assert manifest.outputs == ()
+    # A decoder of gestures alone moves towards the postures that their names mean.
+    assert np.array_equal(again.position_map.postures[1:, 5], [-1.0, 1.0])
+    other = session("two")
+    intents = DecodeChain(again, other.info).process(SignalBlock(np.array(other.signal[0:6000]), 0))
+    assert len(intents) == 1 + (6000 - 100) // 20
+    done = other.labels
+    assert done is not None
+    held = np.concatenate([np.zeros(400, np.int16), done])[intents.sample_index]  # 250 ms late, and 150 more
+    assert np.mean(intents.gesture == held) > 0.6
+
+
+def test_labels_without_truth_are_cues_and_the_reaction_is_found(bundle: Bundle) -> None:
+    assert bundle.manifest.training.metrics["median_reaction_s"] == pytest.approx(0.28, abs=0.06)
+
+
+def test_labels_beside_truth_are_exact_and_outputs_come_in_its_unit() -> None:
+    made = fitted(session(truth=True), steps=2)
+    assert "median_reaction_s" not in made.manifest.training.metrics
+    (angle,) = made.manifest.outputs
+    assert (angle.name, angle.unit) == ("wrist angle", "deg")
+    assert (angle.lower, angle.upper) == (pytest.approx(-45.0), pytest.approx(45.0))
+    # 45 degrees up become the full extension of the wrist, the last of the six.
+    positions = made.position_map
+    assert positions.matrix[5, 0] * 45.0 + positions.offset[5] == pytest.approx(-1.0, abs=0.25)
+    assert "median_reaction_s" in fitted(session(truth=True), steps=2, cues=True).manifest.training.metrics
+
+
+def test_the_same_seed_gives_the_same_decoder() -> None:
+    first, second = (fitted(session(), steps=1, seed=5) for _ in range(2))
+    assert first.step_graph == second.step_graph
+
+
+def test_the_front_end_follows_the_kind_and_the_rate_of_the_stream() -> None:
+    nerve = default_front_end(StreamInfo(rate_hz=10_000.0, channel_names=("a",), kind="nerve"))
+    assert (nerve.conditioning.decimation, nerve.conditioning.band_hz) == (2, (25.0, 600.0))
+    assert (nerve.settings.window_samples, nerve.settings.hop_samples) == (500, 100)
+    assert nerve.conditioning.rereference == "none"
+    emg = default_front_end(StreamInfo(rate_hz=1000.0, channel_names=tuple("abcdefgh"), kind="emg"))
+    assert emg.conditioning.rereference == "average"
+    assert (emg.conditioning.decimation, emg.conditioning.band_hz) == (1, (25.0, 450.0))
+    assert (emg.settings.window_samples, emg.settings.hop_samples) == (100, 20)
+    envelope = default_front_end(StreamInfo(rate_hz=100.0, channel_names=("a",), kind="envelope"))
+    assert (envelope.feature_set, envelope.conditioning.band_hz) == ("envelope", None)
+
+
+def test_what_cannot_teach_a_decoder_is_refused_in_one_line() -> None:
+    one = session()
+    cases: list[tuple[list[Session], dict[str, object], str]] = [
+        ([], {}, "no session to learn from"),
+        ([changed(one, labels=np.zeros(one.n_samples, np.int16))], {}, r"one class only \(rest\)"),
+        ([changed(one, labels=None)], {}, r"one class only \(no label\)"),
+        ([changed(one, signal=flat(one))], {}, "every channel is masked"),
+        ([changed(one, signal=flat(one) * np.nan)], {}, "every channel is masked"),
+        ([one, session("other", subject="p2")], {}, "has subject 'p1', session other has 'p2'"),
+        ([one, session("other", truth=True)], {}, "has truth columns"),
+        ([one, session("other", kind="nerve")], {}, "has kind 'emg', session other has 'nerve'"),
+        ([one], {"repetitions": (2, 7)}, "no trial of repetition 7: choose among 1, 2, 3"),
+        ([one], {"network": "huge"}, "no network 'huge': use one of compact, paper"),
+    ]
+    for sessions, options, message in cases:
+        with pytest.raises(NervehandError, match=message) as caught:
+            fitted(*sessions, **options)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_dead_channel_does_not_stop_a_fit() -> None:
+    whole = session()
+    signal = np.array(whole.signal[0 : whole.n_samples])
+    signal[:, 1] = 0.0
+    made = fitted(changed(whole, signal=signal), steps=2)
+    assert np.isfinite(made.normalisation.mean).all()
+    assert (made.normalisation.scale[-14:] == 0).all()
