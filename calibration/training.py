@@ -42,10 +42,10 @@ TRUTH_WEIGHT = 3.0
 GAIN, NOISE = 0.1, 0.1
 """Standard deviations, in units of the normalised features: of a gain per column, anew in every chunk, and of noise at
 every hop, which grows with the root of the features per channel because these repeat each other."""
-MIXED = 0.3
+MIXED = 0.5
 """Up to this part of another stream's features is mixed into a chunk, whose labels stay (after mixup, Zhang et al.,
-ICLR 2018): rest that is not quite rest is still rest."""
-MASKED = 0.02
+ICLR 2018): rest that is not quite rest is still rest. Only without truth, for a mixture has no position of its own."""
+MASKED = 0.005
 """Part of the channels that a chunk does not hear, so that the decoder survives a masked channel."""
 PROGRESS_EVERY = 5
 
@@ -193,8 +193,8 @@ class _Task:
         """The rows' features (t, b, f) as they might have been: mixed, with a gain and noise, channels masked."""
         z = self._z[rows]
         _, b, f = z.shape
-        share = MIXED * torch.rand(1, b, 1)
-        z = torch.lerp(z, z[:, torch.randperm(b)], share)
+        if self._truth is None:
+            z = torch.lerp(z, z[:, torch.randperm(b)], MIXED * torch.rand(1, b, 1))
         z = z * torch.exp(GAIN * torch.randn(1, b, f)) + self._noise * torch.randn(z.shape)
         heard = (torch.rand(1, b, f // self._features_per_channel) >= MASKED).float()
         return z * heard.repeat_interleave(self._features_per_channel, 2)
