@@ -18,6 +18,8 @@ from typing import Protocol
 import numpy as np
 
 MAX_SNAPSHOT_BYTES = 1 << 16
+ENDING_S = 5.0
+"""How long the drawing process may take to draw what it has and end."""
 _SPARKS = " ▁▂▃▄▅▆▇█"
 
 
@@ -81,10 +83,13 @@ class ProcessScreen:
         self._socket = to_process
 
     def show(self, snapshot: Snapshot) -> None:
+        message = json.dumps(asdict(snapshot)).encode()
+        if len(message) > MAX_SNAPSHOT_BYTES:
+            return  # the drawing process would read a part of it
         try:
-            self._socket.send(json.dumps(asdict(snapshot)).encode(), socket.MSG_DONTWAIT)
-        except (BlockingIOError, ConnectionError):
-            return  # latest-wins: the next snapshot says more; a closed screen stops nothing
+            self._socket.send(message, socket.MSG_DONTWAIT)
+        except OSError:
+            return  # latest-wins: the next snapshot says more; a screen that stalls or died stops nothing
 
 
 @contextmanager
@@ -99,7 +104,10 @@ def process_screen() -> Iterator[Screen]:
             yield ProcessScreen(ours)
         finally:
             ours.close()
-            process.wait(timeout=5)
+            try:
+                process.wait(timeout=ENDING_S)
+            except subprocess.TimeoutExpired:  # a terminal that was paused takes no more
+                process.kill()
 
 
 def main(descriptor: int) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import signal
 import socket
+import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +18,15 @@ from nervehand.drawing import draw_hand
 from nervehand.latency import LatencyHistogram
 from nervehand.panels import screen_of
 from nervehand.picture import PictureScreen
-from nervehand.screen import ProcessScreen, Snapshot, StageLatency, bar, process_screen, sparkline
+from nervehand.screen import (
+    MAX_SNAPSHOT_BYTES,
+    ProcessScreen,
+    Snapshot,
+    StageLatency,
+    bar,
+    process_screen,
+    sparkline,
+)
 
 SNAPSHOT = Snapshot(
     title="a title",
@@ -148,3 +158,34 @@ def test_the_picture_is_of_the_moment_when_the_hand_moved_most_and_fetches_nothi
     assert "best" in svg
     assert "lesser" not in svg
     assert "url(" not in svg.replace("url(#", "")
+
+
+def test_a_snapshot_that_is_too_large_is_dropped() -> None:
+    n = 4096
+    huge = replace(
+        SNAPSHOT,
+        channels=[f"ch{i}" for i in range(n)],
+        levels_uv=[1.0] * n,
+        history_uv=[[1.0] * 24] * n,
+        masked=[False] * n,
+    )
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        ProcessScreen(ours).show(huge)
+        ProcessScreen(ours).show(SNAPSHOT)
+        assert b"a title" in theirs.recv(MAX_SNAPSHOT_BYTES)
+
+
+def test_a_screen_that_no_longer_draws_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+
+    def remember(command: list[str], **more: object) -> subprocess.Popen[bytes]:
+        started.append(popen(command, **more))
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", remember)
+    monkeypatch.setattr("nervehand.screen.ENDING_S", 0.05)
+    with process_screen():
+        started[0].send_signal(signal.SIGSTOP)  # as a terminal that was paused
+    assert started[0].returncode == -signal.SIGKILL
