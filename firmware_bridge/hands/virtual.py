@@ -176,8 +176,11 @@ class VirtualHand:
             try:
                 await session
             except asyncio.CancelledError:
-                break
-            except (BleakError, LinkError, OSError) as error:
+                if closing.done():
+                    break
+                # Not ours: Bumble cancels what still waits for an answer when a connection ends.
+                self._failure = "the connection ended while it was set up"
+            except (BleakError, NervehandError, OSError) as error:
                 self._failure = str(error)
             if self._link is LinkState.CONNECTED:
                 self.counters.losses += 1

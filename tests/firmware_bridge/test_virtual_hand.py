@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from bleak import BleakClient
 
 from firmware_bridge.errors import LinkError, NervehandError
 from firmware_bridge.gate import GateLimits, SafetyGate
@@ -19,7 +21,7 @@ from firmware_bridge.guard import GuardLoop
 from firmware_bridge.hand import HandCommand, LinkState
 from firmware_bridge.hands.virtual import VirtualHand
 from firmware_bridge.hands.virtual_process import VirtualHandProcess, virtual_hand_process
-from firmware_bridge.hands.virtual_protocol import SCALE, VIRTUAL_HAND
+from firmware_bridge.hands.virtual_protocol import SCALE, VIRTUAL_HAND, FrameError
 
 LINK_TIMEOUT_S = 0.3
 NS = 1_000_000_000
@@ -159,6 +161,28 @@ def test_a_killed_hand_is_lost_and_found_again_when_it_is_back() -> None:
         wait_for(lambda: hand.link is LinkState.CONNECTED, 3)
         assert reported(hand).max() == 0
         hand.close()
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), FrameError("the state is damaged")])
+def test_a_connection_that_breaks_while_it_is_set_up_is_tried_again(
+    process: VirtualHandProcess, error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bumble answers a disconnection by cancelling whatever waits for the hand."""
+    read, failed = BleakClient.read_gatt_char, []
+
+    async def read_once_in_vain(client: BleakClient, *which: object, **more: object) -> bytearray:
+        if not failed:
+            failed.append(True)
+            raise error
+        return await read(client, *which, **more)
+
+    monkeypatch.setattr(BleakClient, "read_gatt_char", read_once_in_vain)
+    hand = VirtualHand(process.address, process.transport)
+    hand.connect(5)
+    assert failed
+    assert hand.link is LinkState.CONNECTED
+    hand.close()
+    assert hand.link is LinkState.DISCONNECTED
 
 
 def test_a_hand_that_is_not_there_or_another_one_is_one_clear_error(process: VirtualHandProcess) -> None:
