@@ -95,7 +95,7 @@ class GuardLoop:
             self.counters.commands_late += 1
             return None
         decision, sent_ns = self._step(command)
-        if decision is None or sent_ns is None or decision.cause is not None:
+        if decision is None or sent_ns is None or decision.state is not GateState.ARMED:
             self.counters.commands_withheld += 1
             return None
         self.counters.commands_applied += 1

@@ -121,6 +121,14 @@ def test_a_command_that_is_not_followed_is_withheld_not_applied() -> None:
     assert (rig.guard.counters.commands_applied, rig.guard.counters.commands_withheld) == (1, 1)
 
 
+def test_a_command_during_a_release_is_withheld_not_applied() -> None:
+    rig = Rig().armed()
+    rig.guard.request_release("Ann")
+    assert rig.guard.submit(rig.command(0.5)) is None
+    np.testing.assert_array_equal(rig.hand.sent[-1], 0)
+    assert (rig.guard.counters.commands_applied, rig.guard.counters.commands_withheld) == (1, 1)
+
+
 def test_nothing_is_sent_unarmed_and_a_refusal_says_why() -> None:
     rig = Rig()
     rig.hand.link = LinkState.LOST
