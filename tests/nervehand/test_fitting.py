@@ -20,7 +20,8 @@ pytest.importorskip("torch", reason="fit needs the extra `train`")
 @pytest.mark.slow
 def test_ctrl_c_keeps_the_best_so_far(small_file: Path, tmp_path: Path, run: Run) -> None:
     out = tmp_path / "stopped.nhb"
-    command = [sys.executable, "-m", "nervehand", "fit", str(small_file), "-o", str(out), "--json", "--threads", "1"]
+    command = [sys.executable, "-m", "nervehand", "fit", str(small_file), "-o", str(out)]
+    command += ["--json", "--threads", "1"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     timer = threading.Timer(300, process.kill)
     timer.start()
