@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from decoder.intent import Intents
 from decoder.session.layout import Header
 from decoder.session.model import SessionMeta
 from decoder.session.recorded import Event, EventKind, Note
-from decoder.session.recorder import RecordingStoppedError, SessionWriter
+from decoder.session.recorder import SessionWriter
+from firmware_bridge.errors import NervehandError
 from firmware_bridge.gate import GateEvent
 from firmware_bridge.hand import HandCommand, HandState
 from firmware_bridge.stream import SignalBlock, StreamInfo
@@ -33,36 +35,49 @@ class LiveRecorder:
 
     def block(self, block: SignalBlock, masked: NDArray[np.bool_], intents: Intents) -> None:
         """A decoded block, and the mask of its last sample."""
-        if self.stopped:
-            return
-        try:
+
+        def write() -> None:
             self._writer.append(block)
             if block.n_samples:
                 self._writer.health(block.first_sample + block.n_samples - 1, masked)
             if len(intents):
                 self._writer.intents(intents)
-        except RecordingStoppedError as error:
-            self.stopped = str(error)
-            logger.error("%s", error)
+
+        self._unless_stopped(write)
 
     def command(self, command: HandCommand, state: HandState | None) -> None:
         """A command that the gate followed, and what the hand last reported."""
-        if not self.stopped:
+
+        def write() -> None:
             self._writer.command(command)
             if state is not None:
                 self._writer.state(state)
 
+        self._unless_stopped(write)
+
     def chain_event(self, event: ChainEvent) -> None:
         """A gap or a fault in the chain."""
-        if not self.stopped:
-            kind = EventKind.GAP if event.kind == "gap" else EventKind.RESTART
-            self._writer.event(Event(event.sample_index, kind))
+        kind = EventKind.GAP if event.kind == "gap" else EventKind.RESTART
+        self._unless_stopped(lambda: self._writer.event(Event(event.sample_index, kind)))
 
     def gate_event(self, event: GateEvent) -> None:
         """A transition of the gate, with who asked for it, as a note at the last sample."""
-        if not self.stopped:
-            text = f"gate {event.kind}: {event.text} ({event.who})"
-            self._writer.note(Note(max(self._writer.last_sample, 0), text))
+        text = f"gate {event.kind}: {event.text} ({event.who})"
+        self._unless_stopped(lambda: self._writer.note(Note(max(self._writer.last_sample, 0), text)))
+
+    def _unless_stopped(self, write: Callable[[], None]) -> None:
+        if self.stopped:
+            return
+        try:
+            write()
+        except (
+            NervehandError,
+            OSError,
+            RuntimeError,
+            ValueError,
+        ) as error:  # the last two are HDF5's as well
+            self.stopped = str(error) or repr(error)
+            logger.error("recording stopped: %s", self.stopped)
 
 
 @contextmanager
@@ -74,7 +89,11 @@ def recording(
     header = Header(
         info=info,
         meta=SessionMeta(
-            identifier=path.stem, subject=manifest.subject, side=manifest.side, array=manifest.array
+            identifier=path.stem,
+            subject=manifest.subject,
+            side=manifest.side,
+            start_time=datetime.now(UTC).isoformat(timespec="seconds"),
+            array=manifest.array,
         ),
         dtype="float32" if scale_uv is None else "int16",
         scale_uv=1.0 if scale_uv is None else scale_uv,
