@@ -13,10 +13,8 @@ from calibration.datasets import Piece
 from calibration.running import UNSCORED_AFTER_RESET_S
 from firmware_bridge.errors import NervehandError
 
-UNSCORED_S = 0.2
-"""What follows a splice still sees the piece before."""
-COLD_STARTS = 0.05
-"""Part of the chunks that begin a piece from the reset state, as a decoder does after a start or a gap."""
+UNSCORED_S = 0.02
+"""After a splice. No longer: a decoder that is not taught to leave the last movement behind does so late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +70,7 @@ class ShuffledStreams:
 
     def _fill(self, stream: _Stream) -> bool:
         """Make the stream at least a chunk long; whether it begins from the reset state."""
-        cold = self._rng.random() < COLD_STARTS
-        fresh = not len(stream.rows) or (cold and not self._unconnected)
+        fresh = self._unconnected and not len(stream.rows)
         if fresh:
             piece = self._next_piece()
             stream.rows, stream.scored = self._of(piece, self._after_reset)
