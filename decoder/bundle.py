@@ -176,20 +176,24 @@ class Bundle:
 
 
 def write_bundle(bundle: Bundle, path: Path) -> str:
-    """Write the file whole or not at all; returns its SHA-256."""
+    """Write the file whole or not at all; returns its SHA-256. NervehandError where it cannot be written."""
     data = pack(bundle)
     path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o600)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        handle, temporary = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name}."
+        )  # only its owner may read it
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise NervehandError(f"{path}: cannot be written ({error.strerror}): choose another place") from error
     return _digest_in(data)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -40,11 +42,13 @@ def main() -> None:
     except NervehandError as error:
         print(f"nervehand: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("nervehand: stopped", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(1)
+
+
+def _finite(number: float | None) -> float | None:
+    """The number, unless it is infinite or none, which the limits of an option let through."""
+    if number is not None and not math.isfinite(number):
+        raise NervehandError(f"{number} given where a number is needed: give a finite one")
+    return number
 
 
 def _version(asked: bool) -> None:
@@ -64,9 +68,9 @@ def _options(
 
 @app.command()
 def demo(
-    seconds: Annotated[float, typer.Option(help="How long to run.", min=0.5)] = 30.0,
+    seconds: Annotated[float, typer.Option(help="How long to run.", min=0.5, callback=_finite)] = 30.0,
     seed: Annotated[
-        int, typer.Option(help="Where the simulated session begins: another seed, another order.")
+        int, typer.Option(help="Where the simulated session begins: another seed, another order.", min=0)
     ] = 0,
     record: Annotated[
         Path | None, typer.Option("--record", metavar="OUT.nwb", help="Record the session while it runs.")
@@ -81,7 +85,9 @@ def demo(
     from nervehand.demo import run_demo
 
     if record is not None:
-        _free_to_write(record, force=False)
+        _free_to_write(record, force=None)
+    if picture is not None:
+        _free_to_write(picture, force=True)
     run_demo(seconds, seed, record, picture, headless=headless, as_json=as_json)
 
 
@@ -93,9 +99,11 @@ def simulate(
     from_repetition: Annotated[
         int, typer.Option(help="Begin here: later repetitions of a seed are the same person, unseen.", min=1)
     ] = 1,
-    seconds: Annotated[float | None, typer.Option(help="End after this much.", min=0.1)] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="End after this much.", min=0.1, callback=_finite)
+    ] = None,
     channels: Annotated[int, typer.Option(help="Number of electrodes.", min=1)] = 16,
-    rate: Annotated[float, typer.Option(help="Sampling rate in Hz.")] = 10_000.0,
+    rate: Annotated[float, typer.Option(help="Sampling rate in Hz.", callback=_finite)] = 10_000.0,
     force: Force = False,
 ) -> None:
     """Record a cued session of the simulated subject."""
@@ -158,10 +166,13 @@ def fit(
     as_json: Json = False,
 ) -> None:
     """Make a decoder from recorded sessions. Ctrl-C keeps the best so far."""
-    from nervehand.fitting import run_fit
-
     _free_to_write(out, force)
-    run_fit(sessions, out, network, _numbers(repetitions), seed, threads, cues, as_json=as_json)
+    try:
+        from nervehand.fitting import run_fit
+
+        run_fit(sessions, out, network, _numbers(repetitions), seed, threads, cues, as_json=as_json)
+    except ModuleNotFoundError as error:
+        raise NervehandError(f"fitting needs {error.name}: install nervehand[train]") from error
 
 
 @app.command()
@@ -208,7 +219,7 @@ def replay(
         int | None, typer.Option("--block", help="Samples per block; the intents do not depend on it.", min=1)
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(help="Stop after this much of the recording.", min=0.1)
+        float | None, typer.Option(help="Stop after this much of the recording.", min=0.1, callback=_finite)
     ] = None,
     any_wearer: Annotated[
         bool, typer.Option("--any-wearer", help="Accept another person's, side's or array's decoder.")
@@ -231,8 +242,8 @@ def replay(
 @app.command()
 def bench(
     channels: Annotated[int, typer.Option(help="Number of channels.", min=1)] = 16,
-    rate: Annotated[float, typer.Option(help="Sampling rate in Hz.")] = 10_000.0,
-    hop: Annotated[float, typer.Option(help="Hop in milliseconds.", min=0.1)] = 20.0,
+    rate: Annotated[float, typer.Option(help="Sampling rate in Hz.", callback=_finite)] = 10_000.0,
+    hop: Annotated[float, typer.Option(help="Hop in milliseconds.", min=0.1, callback=_finite)] = 20.0,
     network: Annotated[str, typer.Option(help="paper or compact.")] = "paper",
     runs: Annotated[int, typer.Option(help="Interleaved runs of each chain.", min=1)] = 5,
     as_json: Json = False,
@@ -267,11 +278,18 @@ def _numbers(text: str | None) -> tuple[int, ...] | None:
     return numbers
 
 
-def _free_to_write(path: Path, force: bool) -> None:
+def _free_to_write(path: Path, force: bool | None) -> None:
+    """Raise before any work is done for a file that could not be written; `force` None: there is no --force."""
     if path.exists() and not force:
-        raise NervehandError(f"{path}: exists already: choose another name, or replace it with --force")
-    if not path.absolute().parent.is_dir():
+        or_force = "" if force is None else ", or replace it with --force"
+        raise NervehandError(f"{path}: exists already: choose another name{or_force}")
+    if path.is_dir():
+        raise NervehandError(f"{path}: is a folder: give a file name")
+    folder = path.absolute().parent
+    if not folder.is_dir():
         raise NervehandError(f"{path}: the folder {path.parent} does not exist: make it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise NervehandError(f"{path}: the folder {path.parent} cannot be written to: choose another place")
 
 
 def _described(path: Path, n_samples: int, rate_hz: float, n_channels: int) -> str:

@@ -6,6 +6,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from decoder.bundle import Bundle, read_bundle
+from firmware_bridge.errors import NervehandError
 from firmware_bridge.simulated import GESTURES, SCALE_UV, Schedule, SimulatedSource, SimulatedSubject
 from nervehand.output import print_json
 from nervehand.picture import PictureScreen
@@ -64,8 +65,8 @@ def run_demo(
         first_sample=first_sample,
         scale_uv=SCALE_UV,
     )
-    if picture is not None:
-        painter.save(picture)
+    if picture is not None and not painter.save(picture):
+        raise NervehandError(f"{picture}: nothing was decoded in {seconds:g} s to draw: run for longer")
     if as_json:
         print_json(summary.to_json())
     else:

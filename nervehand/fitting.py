@@ -16,7 +16,6 @@ from calibration.fit import FitOptions, SourceSession, fit
 from calibration.training import Progress as TrainingProgress
 from decoder.bundle import write_bundle
 from decoder.session.reader import read_session
-from firmware_bridge.errors import NervehandError
 from nervehand.output import naming, print_json
 
 
@@ -60,8 +59,6 @@ def run_fit(
 
             with naming(*paths):
                 bundle = fit(sources, options, show, lambda: stopped)
-    except ModuleNotFoundError as error:
-        raise NervehandError(f"fitting needs {error.name}: install nervehand[train]") from error
     finally:
         signal.signal(signal.SIGINT, previous)
     sha256 = write_bundle(bundle, out)

@@ -82,6 +82,15 @@ def test_errors_name_the_file_in_one_line(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
+def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(NervehandError, match=r"no/such.nhb: cannot be written"):
+        write_bundle(bundle(), tmp_path / "no" / "such.nhb")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(NervehandError, match="folder: cannot be written"):
+        write_bundle(bundle(), tmp_path / "folder")
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
 def test_a_pickle_inside_is_never_loaded(tmp_path: Path) -> None:
     """An archive that is sealed correctly but holds an object array is refused by the reader, not executed."""
     import hashlib

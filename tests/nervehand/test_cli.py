@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -237,6 +239,41 @@ def test_senseless_options_are_refused(
     run: Run, small_file: Path, small_decoder: Path, words: tuple[str, ...], said: str
 ) -> None:
     assert_refused(run("replay", small_file, "--bundle", small_decoder, *words), said)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("demo", "--seconds", "inf"),
+        ("simulate", "out.nwb", "--seconds", "inf"),
+        ("simulate", "out.nwb", "--rate", "nan"),
+        ("bench", "--hop", "inf"),
+    ],
+)
+def test_numbers_that_are_not_finite_are_refused(run: Run, words: tuple[str, ...]) -> None:
+    assert_refused(run(*words), words[-1])
+
+
+def test_the_demo_refuses_a_file_that_it_could_not_write_before_it_runs(run: Run, tmp_path: Path) -> None:
+    assert_refused(run("demo", "--picture", tmp_path / "no" / "such.svg"), "such.svg", "does not exist")
+    assert_refused(run("demo", "--picture", tmp_path), "is a folder")
+    (tmp_path / "mine.nwb").write_text("precious")
+    result = run("demo", "--record", tmp_path / "mine.nwb")
+    assert_refused(result, "mine.nwb", "choose another name")
+    assert "--force" not in result.err
+
+
+def test_fit_without_the_extra_says_what_to_install(small_file: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from nervehand.cli import main\n"
+        f"sys.argv = ['nervehand', 'fit', {str(small_file)!r}, '-o', {str(tmp_path / 'out.nhb')!r}]\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr == "nervehand: fitting needs torch: install nervehand[train]\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("repetitions", ["a", "1,,2", "0", "-3"])
