@@ -16,7 +16,7 @@ from decoder.chain import ChainEvent, DecodeChain
 from decoder.intent import IntentDigest, Intents
 from firmware_bridge.gate import GateState
 from firmware_bridge.guard import GuardLoop
-from firmware_bridge.hand import N_DOF, Hand, HandCommand, Quality
+from firmware_bridge.hand import N_DOF, Hand, HandCommand, LinkState, Quality
 from firmware_bridge.stream import SignalBlock, Source
 from nervehand.latency import LatencyHistogram
 from nervehand.recording import LiveRecorder
@@ -120,8 +120,8 @@ class LiveRun:
         started_ns = time.monotonic_ns()
         gc.collect()
         gc.freeze()
-        self._source.connect()
         try:
+            self._source.connect()
             for block in self._source.blocks():
                 if stop.is_set():
                     break
@@ -183,7 +183,8 @@ class LiveRun:
 
     def _keep_armed(self) -> None:
         """Arm again after a lost link: explicit for a wearer, but nobody wears a hand that `armed_by` owns."""
-        if self._armed_by and self._guard.state is GateState.DISARMED:
+        disarmed = self._guard.state is GateState.DISARMED
+        if self._armed_by and disarmed and self._hand.link is LinkState.CONNECTED:
             self._rearmed += self._guard.request_arm(self._armed_by)
 
     def _on_chain_event(self, event: ChainEvent) -> None:
