@@ -136,6 +136,8 @@ def _labels(arrays: Mapping[str, Array], n: int) -> tuple[tuple[str, ...], NDArr
     if values is None:
         return names or ("rest",), None
     if not names:
+        if values.max(initial=0) > np.iinfo(np.int16).max:
+            raise NervehandError(f"label {values.max()} is too large: number gestures 0 (rest), 1, 2, 3, ...")
         names = ("rest", *(f"gesture {i}" for i in range(1, int(values.max(initial=0)) + 1)))
     outside = (values < 0) | (values >= len(names))
     if bool(outside.any()):

@@ -107,6 +107,7 @@ def test_ids_from_zero_on_are_all_trials_and_scattered_zeros_are_none(tmp_path: 
         ({"kind": "eeg"}, "kind is 'eeg': use nerve, emg, raw"),
         ({"kind": 3}, "kind is int64: give text"),
         ({"labels": np.zeros(N - 1, int)}, r"labels has shape \(11,\) for 12 samples"),
+        ({"labels": np.full(N, 10**12), "names": None}, "label 1000000000000 is too large"),
         ({"labels": np.full(N, 3)}, r"label 3 at sample 0 is outside the 3 names \(rest, fist, point\)"),
         ({"labels": np.full(N, -1)}, "label -1 at sample 0 is outside"),
         ({"labels": np.full(N, 0.5)}, "labels is 0.5 at sample 0: give whole numbers"),
