@@ -71,10 +71,6 @@ class FeatureStream:
         return len(self.features)
 
     @property
-    def has_labels(self) -> bool:
-        return bool((self.label != UNLABELLED).any())
-
-    @property
     def since_change(self) -> NDArray[np.int64]:
         """Hops (k,) since the label last changed, as recorded; the length of the stream where it had not yet."""
         last = np.full(len(self), -len(self), np.int64)

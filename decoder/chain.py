@@ -28,7 +28,7 @@ STAGES = ("health", "conditioning", "features", "engine", "decision")
 
 @dataclass(frozen=True, slots=True)
 class ChainEvent:
-    """Something that happened at a sample: `kind` is stable ("start", "gap", "fault"), `text` is for people."""
+    """Something that happened at a sample: `kind` is stable ("gap" or "fault"), `text` is for people."""
 
     sample_index: int
     kind: str

@@ -50,8 +50,9 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """k commands that left the gate: targets (k, 6) in -1..1, `times_ns` (k, 2) issued and expires on the
-    host's monotonic clock, `quality` (k, 4): gesture index, warming, confidence, healthy fraction."""
+    """k commands that the gate followed, as they came to it: targets (k, 6) in -1..1, `times_ns` (k, 2) issued
+    and expires on the host's monotonic clock, `quality` (k, 4): gesture index, warming, confidence, healthy
+    fraction."""
 
     sample_index: NDArray[np.int64]
     targets: NDArray[np.float32]
