@@ -67,7 +67,8 @@ def run_demo(
     )
     if picture is not None and not painter.save(picture):
         raise NervehandError(f"{picture}: nothing was decoded in {seconds:g} s to draw: run for longer")
+    conditioning = bundle.coefficients.describe()
     if as_json:
-        print_json(summary.to_json())
+        print_json(summary.to_json() | {"conditioning": conditioning})
     else:
-        print(summary.describe())
+        print(f"{summary.describe()}\nconditioning: {conditioning}")

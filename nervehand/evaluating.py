@@ -40,11 +40,13 @@ def run_evaluate(
             unscored_after_change_s=unscored_after_change_s,
             on_progress=status.update,
         )
+    conditioning = bundle.coefficients.describe()
     if as_json:
-        print_json(found.to_json() | {"any_wearer": any_wearer})
+        print_json(found.to_json() | {"any_wearer": any_wearer, "conditioning": conditioning})
         return
     out = Console()
     out.print(evaluation_table(found))
+    out.print(f"conditioning: {conditioning}", highlight=False)
     if recorded_order:
         out.print("recorded order: optimistic, a stateful decoder can learn the order of the protocol")
     if unscored_after_change_s:

@@ -62,12 +62,13 @@ def run_fit(
     finally:
         signal.signal(signal.SIGINT, previous)
     sha256 = write_bundle(bundle, out)
-    training = bundle.manifest.training
+    training, conditioning = bundle.manifest.training, bundle.coefficients.describe()
     summary = {
         "bundle": str(out),
         "bundle_sha256": sha256,
         "network": training.network,
         "n_parameters": training.n_parameters,
+        "conditioning": conditioning,
         "seed": seed,
         "fit_s": round(time.monotonic() - started, 1),
         "stopped_early": stopped,
@@ -81,7 +82,7 @@ def run_fit(
     print(
         f"{out}: {training.network}, {training.n_parameters} parameters, {len(bundle.manifest.gestures)} gestures, "
         f"{len(bundle.manifest.outputs)} outputs, fitted in {summary['fit_s']} s{note}\n"
-        f"conditioning: {bundle.coefficients.describe()}"
+        f"conditioning: {conditioning}"
     )
 
 

@@ -62,10 +62,12 @@ def run_replay(
         manifest = bundle.manifest
         names = tuple(output.name for output in manifest.outputs)
         write_intents(out, session, bundle.sha256, names, manifest.gestures, parts)
+    conditioning = bundle.coefficients.describe()
     if as_json:
-        print_json(summary | {"session": str(session_path), "bundle_sha256": bundle.sha256})
+        about = {"session": str(session_path), "bundle_sha256": bundle.sha256, "conditioning": conditioning}
+        print_json(summary | about)
         return
-    print(text)
+    print(f"{text}\nconditioning: {conditioning}")
     if out is not None:
         print(f"written to {out}")
 
@@ -116,7 +118,9 @@ def _to_virtual_hand(
         cue_at=_cues(session),
         on_intents=parts.append,
     )
-    speed = {"x_real_time": round(source.n_samples / session.info.rate_hz / summary.elapsed_s, 2)}
+    # Up to the last hop: the run may have been stopped early.
+    decoded = int(parts[-1].sample_index[-1]) + 1 - session.first_sample if parts else 0
+    speed = {"x_real_time": round(decoded / session.info.rate_hz / summary.elapsed_s, 2)}
     return parts, summary.to_json() | speed, f"{summary.describe()}\nintents sha256 {summary.intents_sha256}"
 
 

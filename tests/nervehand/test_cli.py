@@ -56,6 +56,7 @@ def test_replay_gives_the_same_bits_for_any_block_size(
         said = json.loads(result.out)
         assert said["hops"] == 3 * 50 - 4
         assert said["x_real_time"] > 1
+        assert said["conditioning"].startswith("5000 Hz, 25-")
         digests.add(said["intents_sha256"])
     assert len(digests) == 1
 
