@@ -150,9 +150,12 @@ class LiveRun:
         self._newest = intents
         self._on_intents(intents)
         now_ns = time.monotonic_ns()
-        self._dropped += len(intents) - 1  # only the newest of a block can still matter
-        if now_ns - block.arrival_ns > self._late_ns:
-            self._dropped += 1
+        is_late = now_ns - block.arrival_ns > self._late_ns
+        dropped = len(intents) - (not is_late)  # of a block's hops only the newest can still matter
+        self._dropped += dropped
+        if dropped and self._recorder is not None:
+            self._recorder.dropped(int(intents.sample_index[-1]), dropped)
+        if is_late:
             return
         command = self._command(intents, now_ns)
         sent_ns = self._guard.submit(command)

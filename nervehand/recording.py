@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class LiveRecorder:
-    """What a live run hands over to a SessionWriter: blocks as received, health, intents, commands and states."""
+    """What a live run hands to a SessionWriter: blocks as received, health, intents, commands, states, events."""
 
     def __init__(self, writer: SessionWriter) -> None:
         self._writer = writer
@@ -54,6 +54,11 @@ class LiveRecorder:
                 self._writer.state(state)
 
         self._unless_stopped(write)
+
+    def dropped(self, sample_index: int, n_commands: int) -> None:
+        """Commands that came too late to be sent; the newest of them rests on this sample."""
+        event = Event(sample_index, EventKind.DROPPED_COMMANDS, n_commands)
+        self._unless_stopped(lambda: self._writer.event(event))
 
     def chain_event(self, event: ChainEvent) -> None:
         """A gap or a fault in the chain."""

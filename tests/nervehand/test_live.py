@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from decoder.bundle import Bundle
 from decoder.chain import compile_kernels
 from decoder.intent import Intents
+from decoder.session.reader import read_session
+from decoder.session.recorded import EventKind
 from firmware_bridge.gate import GateLimits, GateState, SafetyGate
 from firmware_bridge.guard import GuardLoop
 from firmware_bridge.hand import (
@@ -28,6 +31,7 @@ from firmware_bridge.kinematics import KinematicHand
 from firmware_bridge.simulated import SCALE_UV, Schedule, SimulatedSource, SimulatedSubject
 from firmware_bridge.stream import SignalBlock
 from nervehand.live import LiveRun, LiveSummary
+from nervehand.recording import recording
 from nervehand.screen import NoScreen, Snapshot
 from tests.bundles import random_bundle
 
@@ -111,7 +115,7 @@ def test_every_hop_is_decoded_and_what_the_gate_allows_reaches_the_hand() -> Non
     assert len(hand.sent) >= summary.commands_applied
 
 
-def test_late_hops_are_decoded_but_command_nothing() -> None:
+def test_late_hops_are_decoded_but_command_nothing_and_the_recording_says_so(tmp_path: Path) -> None:
     """A host that runs far behind: each block arrives long after its samples were due."""
 
     class Behind(SimulatedSource):
@@ -119,9 +123,13 @@ def test_late_hops_are_decoded_but_command_nothing() -> None:
             for block in super().blocks():
                 yield replace(block, arrival_ns=time.monotonic_ns() - 10**9)
 
-    hand = WiredHand()
-    summary, _, _ = run_live(Behind(subject(), 25, n_samples=5000, is_paced=False), hand)
+    hand, path = WiredHand(), tmp_path / "late.nwb"
+    with recording(path, subject().info, bundle(), 0, SCALE_UV) as recorder:
+        behind = Behind(subject(), 25, n_samples=5000, is_paced=False)
+        summary, _, _ = run_live(behind, hand, recorder=recorder)
     assert summary.hops == summary.commands_dropped == 46
+    events = read_session(path).recorded.events
+    assert sum(e.first for e in events if e.kind == EventKind.DROPPED_COMMANDS) == 46
     assert summary.commands_applied == 0
 
 
