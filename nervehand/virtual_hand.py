@@ -43,12 +43,12 @@ def drive_virtual_hand(
     `screen` None opens one in a process of its own. `record` names a session to write, whose samples begin at
     `first_sample`, int16 where `scale_uv` is given.
 
-    Ctrl-C and SIGTERM end the run early, with a release. Raises LinkError where the hand cannot be reached.
+    Ctrl-C, SIGTERM and a terminal that closes end the run early, with a release. Raises LinkError where the hand cannot be reached.
     """
     bundle.require_stream(source.info)
     with _saying("preparing (the first time on a machine, kernels are compiled)", screen is not None):
         compile_kernels(bundle, source.info)
-    with virtual_hand_process() as started, _stop_on_signals() as stop:
+    with virtual_hand_process() as started, stop_on_signals() as stop:
         hand = VirtualHand(started.address, started.transport)
         hand.connect(_CONNECT_S)
         try:
@@ -94,14 +94,17 @@ def _saying(text: str, silent: bool) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _stop_on_signals() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set; their handlers are put back afterwards."""
+def stop_on_signals() -> Iterator[threading.Event]:
+    """An event that SIGINT, SIGTERM and SIGHUP (unless `nohup` ignores it) set; handlers are put back afterwards."""
     stop = threading.Event()
 
     def ask(number: int, frame: FrameType | None) -> None:
         stop.set()
 
-    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    previous = {number: signal.signal(number, ask) for number in numbers}
     try:
         yield stop
     finally:
