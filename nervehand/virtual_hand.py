@@ -43,7 +43,8 @@ def drive_virtual_hand(
     `screen` None opens one in a process of its own. `record` names a session to write, whose samples begin at
     `first_sample`, int16 where `scale_uv` is given.
 
-    Ctrl-C, SIGTERM and a terminal that closes end the run early, with a release. Raises LinkError where the hand cannot be reached.
+    Ctrl-C, SIGTERM and a terminal that closes end the run early, with a release. Raises LinkError where the hand
+    cannot be reached.
     """
     bundle.require_stream(source.info)
     with _saying("preparing (the first time on a machine, kernels are compiled)", screen is not None):
