@@ -127,6 +127,7 @@ def fit(
     chosen = pieces(stream, options.repetitions)
     rows = _rows(chosen)
     _require_something_to_learn(stream, rows, gestures)
+    position_map = _position_map(sessions, stream, rows, gestures)
     compress = tuple(
         choice.compression.get(name.rsplit("/", 1)[1], "none") for name in front_end.feature_names
     )
@@ -187,7 +188,6 @@ def fit(
             metrics=trained.metrics | reaction,
         ),
     )
-    position_map = _position_map(sessions, stream, rows, gestures)
     return Bundle(manifest, coefficients, normalisation, position_map, build_step_graph(trained.step_network))
 
 

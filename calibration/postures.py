@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from firmware_bridge.errors import NervehandError
 from firmware_bridge.hand import DOF_NAMES, N_DOF
 
 Posture = tuple[float, float, float, float, float, float]
@@ -31,6 +32,8 @@ KNOWN_POSTURES: dict[str, Posture] = {
 }
 """Postures of common gesture names (in lower case), in the order of DOF_NAMES."""
 
+BEYOND = 1.25
+"""Positions measured on a hand may pass their calibrated ends by this much, in 98 % of the hops."""
 _RIDGE = 1e-3  # of the truth columns' variance: enough to tame sensors that move together
 
 
@@ -53,7 +56,8 @@ def map_to_positions(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Matrix (6, d) and offset (6,) from truth columns to positions.
 
-    Columns named like the degrees of freedom are positions already. Otherwise a ridge regression from the
+    Columns named like the degrees of freedom are positions already; NervehandError where they leave -1..1, as
+    angles would: the hand would only jump from end to end. Otherwise a ridge regression from the
     truth (k, d) to the labelled gesture's posture, over the hops whose posture is known; where none is, the
     map is zero and only gestures can move the hand.
     """
@@ -62,6 +66,7 @@ def map_to_positions(
     if set(DOF_NAMES) & set(truth_names):
         for dof, name in enumerate(DOF_NAMES):
             if name in truth_names:
+                _require_positions(name, truth[:, list(truth_names).index(name)])
                 matrix[dof, list(truth_names).index(name)] = 1.0
         return matrix, offset
     known: NDArray[np.bool_] = np.asarray(np.isfinite(postures).all(axis=1))
@@ -82,6 +87,15 @@ def map_to_positions(
         matrix[dof] = weights[:, dof] / scale * reach
         offset[dof] = (target[:, dof].mean() - rest - (weights[:, dof] / scale) @ mean) * reach
     return matrix, offset
+
+
+def _require_positions(name: str, column: NDArray[np.float32]) -> None:
+    low, high = np.percentile(column, (1, 99))
+    if low < -BEYOND or high > BEYOND:
+        raise NervehandError(
+            f"truth column {name} goes from {low:.4g} to {high:.4g}, and a column of that name is a position in "
+            "-1..1: scale it, or name it otherwise"
+        )
 
 
 def _reach(fitted: NDArray[np.float64], target: NDArray[np.float64]) -> float:
