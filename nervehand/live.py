@@ -20,7 +20,7 @@ from firmware_bridge.hand import N_DOF, Hand, HandCommand, LinkState, Quality
 from firmware_bridge.stream import SignalBlock, Source
 from nervehand.latency import LatencyHistogram
 from nervehand.recording import LiveRecorder
-from nervehand.screen import Screen, Snapshot, StageLatency
+from nervehand.screen import MOST_CHANNELS, Screen, Snapshot, StageLatency
 
 COMMAND_LIFETIME_S = 0.2  # a command that nothing follows expires, and the gate relaxes
 LATE_HOPS = 2  # a hop that is this many hops old is decoded, but commands nothing
@@ -209,7 +209,7 @@ class LiveRun:
 
     def _snapshot(self, block: SignalBlock, elapsed_s: float) -> Snapshot:
         intents, state, decision = self._newest, self._hand.state, self._guard.decision
-        levels = np.nan_to_num(np.array(self._levels))
+        levels = np.nan_to_num(np.array(self._levels)[:, :MOST_CHANNELS])
         gate = "-" if decision is None else decision.state.value
         if decision is not None and decision.cause is not None:
             gate += f" ({decision.cause.value})"
@@ -220,10 +220,11 @@ class LiveRun:
             else "channels, r.m.s. µV",
             side=self._bundle.manifest.side,
             elapsed_s=elapsed_s,
-            channels=list(self._source.info.channel_names),
+            channels=list(self._source.info.channel_names[:MOST_CHANNELS]),
+            n_channels=self._source.info.n_channels,
             levels_uv=[round(float(v), 2) for v in levels[-1]],
             history_uv=[[round(float(v), 2) for v in column] for column in levels.T],
-            masked=[bool(m) for m in self._chain.front_end.masked_now],
+            masked=[bool(m) for m in self._chain.front_end.masked_now[:MOST_CHANNELS]],
             wanted=[0.0] * N_DOF if intents is None else [float(v) for v in intents.positions[-1]],
             shown=[0.0] * N_DOF if state is None else [float(v) for v in state.positions],
             gesture="" if intents is None else self._gestures[int(intents.gesture[-1])],

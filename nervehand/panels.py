@@ -14,7 +14,6 @@ from nervehand.drawing import draw_hand
 from nervehand.screen import Snapshot, bar, sparkline
 
 _WIDE = 118
-_MOST_CHANNELS = 16  # what fits beside the other panels
 _LINK_STYLE = {"connected": "green", "connecting": "yellow", "lost": "red", "disconnected": "yellow"}
 
 
@@ -40,8 +39,7 @@ def _channels(s: Snapshot, columns: int) -> RenderableType:
     table = Table.grid(padding=(0, 1))
     ceiling = max((max(h, default=0.0) for h in s.history_uv), default=1.0)
     cells: list[list[RenderableType]] = []
-    rows = list(zip(s.channels, s.levels_uv, s.history_uv, s.masked, strict=True))
-    for name, level, history, masked in rows[:_MOST_CHANNELS]:
+    for name, level, history, masked in zip(s.channels, s.levels_uv, s.history_uv, s.masked, strict=True):
         line = Text(
             sparkline(history[-(24 if columns == 1 else 4) :], ceiling), style="red" if masked else "cyan"
         )
@@ -50,7 +48,7 @@ def _channels(s: Snapshot, columns: int) -> RenderableType:
     depth = -(-len(cells) // columns)
     for i in range(depth):
         table.add_row(*(cell for row in cells[i::depth] for cell in row))
-    hidden = len(rows) - _MOST_CHANNELS
+    hidden = s.n_channels - len(s.channels)
     return Panel(
         table,
         title=s.level_title,

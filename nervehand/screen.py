@@ -20,6 +20,8 @@ import numpy as np
 MAX_SNAPSHOT_BYTES = 1 << 16
 ENDING_S = 5.0
 """How long the drawing process may take to draw what it has and end."""
+MOST_CHANNELS = 16
+"""What fits beside the other panels; a snapshot holds no more, so that many channels cost the decoder nothing."""
 _SPARKS = " ▁▂▃▄▅▆▇█"
 
 
@@ -37,8 +39,9 @@ class StageLatency:
 class Snapshot:
     """All that the screen shows at one moment.
 
-    `levels_uv` per channel: r.m.s. over the last snapshot interval, `history_uv` the ones before (oldest
-    first); `masked` per channel; `wanted` and `shown` six positions each (the decoder's and the hand's).
+    `channels` are the first MOST_CHANNELS of `n_channels`. Per channel: `levels_uv`, the r.m.s. (of an envelope, the
+    mean) over the last snapshot interval; `history_uv`, with the ones before, oldest first; `masked`. `wanted` and
+    `shown` are six positions each, the decoder's and the hand's.
     """
 
     title: str
@@ -46,6 +49,7 @@ class Snapshot:
     side: str
     elapsed_s: float
     channels: list[str]
+    n_channels: int
     levels_uv: list[float]
     history_uv: list[list[float]]
     masked: list[bool]

@@ -20,6 +20,7 @@ from nervehand.panels import screen_of
 from nervehand.picture import PictureScreen
 from nervehand.screen import (
     MAX_SNAPSHOT_BYTES,
+    MOST_CHANNELS,
     ProcessScreen,
     Snapshot,
     StageLatency,
@@ -34,6 +35,7 @@ SNAPSHOT = Snapshot(
     side="right",
     elapsed_s=12.3,
     channels=["ch0", "ch1"],
+    n_channels=2,
     levels_uv=[3.0, 9.5],
     history_uv=[[1.0, 3.0], [2.0, 9.5]],
     masked=[False, True],
@@ -72,10 +74,11 @@ def test_the_screen_shows_all_that_a_person_needs(width: int) -> None:
 def test_the_screen_fits_a_terminal_of_thirty_rows(width: int) -> None:
     many = replace(
         SNAPSHOT,
-        channels=[f"ch{i}" for i in range(64)],
-        levels_uv=[1.0] * 64,
-        history_uv=[[1.0] * 24] * 64,
-        masked=[False] * 64,
+        channels=[f"ch{i}" for i in range(MOST_CHANNELS)],
+        n_channels=64,
+        levels_uv=[1.0] * MOST_CHANNELS,
+        history_uv=[[1.0] * 24] * MOST_CHANNELS,
+        masked=[False] * MOST_CHANNELS,
     )
     text = drawn(many, width)
     assert "…" not in text
