@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -13,26 +13,20 @@ from numpy.typing import NDArray
 
 from calibration.cues import realigned
 from calibration.datasets import FeatureStream, Piece, concatenate, pieces, session_stream
+from calibration.front_end import default_front_end
 from calibration.postures import map_to_positions, postures_of
 from calibration.stepgraph import build_step_graph
 from calibration.training import Progress, TrainingSet, train
 from decoder.bundle import Bundle, FeatureSpec, Manifest, OutputSpec, StreamSpec, Training, TrainingSession
 from decoder.chain import FrontEnd
-from decoder.conditioning import ConditioningSettings
-from decoder.conditioning_design import default_settings, design
+from decoder.conditioning_design import design
 from decoder.decision import DecisionSettings, PositionMap
-from decoder.features import FeatureSettings
-from decoder.normalisation import CLIP, Compression, fit_normalisation
+from decoder.normalisation import CLIP, fit_normalisation
 from decoder.session.model import Session
 from firmware_bridge.errors import NervehandError, StreamMismatchError
 from firmware_bridge.hand import N_DOF
-from firmware_bridge.stream import StreamInfo
 
 Side = Literal["left", "right", ""]
-HOP_S = 0.02
-WINDOW_S = 0.1
-AVERAGED_FROM = 8
-"""Channels: the average of fewer would take too much of each one's own signal away."""
 WARMUP_S = 0.5  # after a start: the window, the filters and the recurrent state have settled
 MOST_DEAD = 0.5  # share of hops without any live channel, beyond which nothing honest can be learned
 RANGE_PERCENT = (0.5, 99.5)  # of the truth in the training trials: an output's declared range
@@ -62,47 +56,6 @@ class SourceSession:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
-class FrontEndChoice:
-    """What is done to a kind of stream before the network."""
-
-    conditioning: ConditioningSettings
-    feature_set: str
-    settings: FeatureSettings
-    compression: dict[str, Compression]
-
-
-def default_front_end(info: StreamInfo) -> FrontEndChoice:
-    """The paper's features for raw streams, re-referenced to the average; an envelope's root and mean over the hop.
-
-    Interference that all electrodes share, of whatever frequency, differs from day to day; the average of many
-    channels holds little else (Ludwig et al., J Neurophysiol 2009).
-    """
-    conditioning = default_settings(info)
-    if info.kind != "envelope" and info.n_channels >= AVERAGED_FROM:
-        conditioning = replace(conditioning, rereference="average")
-    rate_hz = info.rate_hz / conditioning.decimation
-    hop = max(1, round(HOP_S * rate_hz))
-    if info.kind == "envelope":
-        return FrontEndChoice(conditioning, "envelope", FeatureSettings(hop, hop, ("root", "mean")), {})
-    window = max(round(WINDOW_S * rate_hz), hop)
-    return FrontEndChoice(conditioning, "time_domain", FeatureSettings(window, hop), TIME_DOMAIN_COMPRESSION)
-
-
-TIME_DOMAIN_COMPRESSION: dict[str, Compression] = {
-    "waveform_length": "log",
-    "mean_absolute": "log",
-    "mean_square": "log",
-    "root_mean_square": "log",
-    "v_order_3": "root",
-    "log_detector": "log",
-    "difference_absolute_std": "log",
-    "mean_absolute_slope": "root",
-    "weighted_mean_absolute": "log",
-}
-"""Amplitudes are heavy-tailed: their logarithm (signed root where they have a sign) is what is standardised."""
-
-
 def fit(
     sources: Sequence[SourceSession],
     options: FitOptions,
@@ -128,9 +81,7 @@ def fit(
     rows = _rows(chosen)
     _require_something_to_learn(stream, rows, gestures)
     position_map = _position_map(sessions, stream, rows, gestures)
-    compress = tuple(
-        choice.compression.get(name.rsplit("/", 1)[1], "none") for name in front_end.feature_names
-    )
+    compress = choice.compress(front_end.feature_names)
     normalisation = fit_normalisation(stream.features[rows], stream.masked[rows], compress)
     z = normalisation.apply(stream.features, stream.masked)
     label, reaction = stream.label, {}

@@ -16,11 +16,11 @@ from decoder import features
 from decoder.bundle import Bundle
 from decoder.conditioning import Coefficients, Conditioner, conditioned_names
 from decoder.decision import Decision
-from decoder.engine import StepEngine
+from decoder.engine import StepEngine, StepShape
 from decoder.features import FeatureSettings
 from decoder.health import ChannelHealth
 from decoder.intent import EngineOutput, Intents
-from firmware_bridge.errors import StreamMismatchError
+from firmware_bridge.errors import NervehandError, StreamMismatchError
 from firmware_bridge.stream import SignalBlock, StreamInfo
 
 STAGES = ("health", "conditioning", "features", "engine", "decision")
@@ -128,6 +128,7 @@ class DecodeChain:
         )
         self._normalisation = bundle.normalisation
         self._engine = StepEngine(bundle.step_graph)
+        _require_widths(bundle, self._engine.shape)
         span = np.array([o.upper - o.lower for o in manifest.outputs], np.float32)
         self._decision = Decision(manifest.decision, bundle.position_map, span, bundle.hop_s)
         self._warmup_samples = round(manifest.warmup_s * info.rate_hz)
@@ -177,6 +178,20 @@ class DecodeChain:
         self._engine.reset()
         self._decision.reset()
         self._warm_from = sample_index + self._warmup_samples
+
+
+def _require_widths(bundle: Bundle, shape: StepShape) -> None:
+    """The step graph must take and give what the manifest declares."""
+    manifest = bundle.manifest
+    for what, declared, found in (
+        ("features", bundle.normalisation.n_features, shape.n_features),
+        ("outputs", len(manifest.outputs), shape.n_outputs),
+        ("gestures", len(manifest.gestures), shape.n_gestures),
+    ):
+        if declared != found:
+            raise NervehandError(
+                f"the decoder declares {declared} {what}, its step graph has {found}: export the decoder again"
+            )
 
 
 def compile_kernels(bundle: Bundle, info: StreamInfo) -> None:

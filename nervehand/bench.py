@@ -18,21 +18,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.front_end import default_front_end
 from calibration.shapes import random_step_network
 from calibration.stepgraph import StepNetwork, build_step_graph
 from decoder.bundle import Bundle, FeatureSpec, Manifest, OutputSpec, StreamSpec, Training
 from decoder.chain import DecodeChain
-from decoder.conditioning_design import default_settings, design
+from decoder.conditioning_design import design
 from decoder.decision import DecisionSettings, PositionMap
-from decoder.features import FeatureSettings
-from decoder.normalisation import Compression, Normalisation
+from decoder.features import column_names
+from decoder.features.time_domain import FEATURE_NAMES
+from decoder.normalisation import CLIP, Normalisation
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.gate import GateLimits, SafetyGate
 from firmware_bridge.hand import DOF_NAMES, N_DOF, HandCommand, HandState, LinkState, WatchdogAction
 from firmware_bridge.stream import SignalBlock, StreamInfo
 from nervehand.output import print_json
 
-WINDOW_S = 0.1
 HOT_HOPS, PACED_HOPS, WARM_HOPS = 500, 75, 50
 _COLD_BYTES = 48 * 2**20  # touched between paced hops: many times a core's own caches
 _N_GESTURES = 9
@@ -160,30 +161,22 @@ def bench_bundle(settings: BenchSettings, network: StepNetwork) -> tuple[Bundle,
     """A complete bundle for a nerve stream of this size, with the network's random weights."""
     names = tuple(f"ch{i:04d}" for i in range(settings.channels))
     info = StreamInfo(settings.rate_hz, names, "nerve", names, full_scale_uv=6390.0)
-    conditioning = default_settings(info)
-    coefficients = design(conditioning, info)
-    hop = round(settings.hop_ms / 1e3 * coefficients.rate_hz)
-    if hop < 1:
+    choice = default_front_end(info, settings.hop_ms / 1e3)
+    coefficients = design(choice.conditioning, info)
+    if abs(choice.settings.hop_samples / coefficients.rate_hz - settings.hop_ms / 1e3) > 1e-9:
         raise NervehandError(
             f"a hop of {settings.hop_ms} ms is no whole sample at {coefficients.rate_hz:g} Hz"
         )
-    window = max(round(WINDOW_S * coefficients.rate_hz), hop)
     n_features = network.n_features
-    none: Compression = "none"
-    compress = (none,) * n_features
+    compress = choice.compress(column_names(names, FEATURE_NAMES))
     manifest = Manifest(
         format_version=1,
         stream=StreamSpec(kind="nerve", rate_hz=settings.rate_hz, channel_names=names, electrodes=names),
         subject="bench",
         side="",
         array="",
-        conditioning=conditioning,
-        features=FeatureSpec(
-            set="time_domain",
-            settings=FeatureSettings(window, hop),
-            compress=compress,
-            clip=8.0,
-        ),
+        conditioning=choice.conditioning,
+        features=FeatureSpec(set=choice.feature_set, settings=choice.settings, compress=compress, clip=CLIP),
         outputs=tuple(OutputSpec(name=name, unit="position", lower=-1.0, upper=1.0) for name in DOF_NAMES),
         gestures=("rest", *(f"gesture {i}" for i in range(1, _N_GESTURES))),
         decision=DecisionSettings(),
@@ -200,7 +193,7 @@ def bench_bundle(settings: BenchSettings, network: StepNetwork) -> tuple[Bundle,
     bundle = Bundle(
         manifest,
         coefficients,
-        Normalisation(np.zeros(n_features, np.float32), scale, 8.0, compress),
+        Normalisation(np.zeros(n_features, np.float32), scale, CLIP, compress),
         PositionMap(
             np.eye(N_DOF, dtype=np.float32),
             np.zeros(N_DOF, np.float32),

@@ -249,6 +249,8 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Compute per hop by stage beside its baselines, hot (back to back) and paced (one hop at a time)."""
+    # One thread for ours and for every baseline; NumPy's library reads this when it loads.
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
     from nervehand.bench import run_bench
 
     run_bench(channels, rate, hop, network, runs, as_json=as_json)

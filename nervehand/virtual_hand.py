@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -23,6 +24,7 @@ from nervehand.recording import LiveRecorder, recording
 from nervehand.screen import Screen, process_screen
 
 _CONNECT_S = 10.0
+_ARM_S = 5.0
 
 
 def drive_virtual_hand(
@@ -66,13 +68,21 @@ def drive_virtual_hand(
                 live = LiveRun(
                     title, source, bundle, guard, hand, shown, cue_at, on_intents, who, recording_to
                 )
-                if not guard.request_arm(who):
-                    raise LinkError(
-                        "the gate refused to arm the virtual hand: look at the log for the reason"
-                    )
+                _arm(guard, who, stop)
                 return live.run(stop)
         finally:
             hand.close()
+
+
+def _arm(guard: GuardLoop, who: str, stop: threading.Event) -> None:
+    """Arm as soon as the hand has reported; LinkError where it does not within _ARM_S."""
+    deadline = time.monotonic() + _ARM_S
+    while not stop.is_set() and not guard.request_arm(who):
+        if time.monotonic() > deadline:
+            raise LinkError(
+                f"the virtual hand did not report within {_ARM_S} s, so the gate would not arm: try again"
+            )
+        time.sleep(0.05)
 
 
 def _recorder(

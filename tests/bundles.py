@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from calibration.fit import default_front_end
+from calibration.front_end import default_front_end
 from calibration.shapes import random_step_network
 from calibration.stepgraph import build_step_graph
 from decoder.bundle import Bundle, FeatureSpec, Manifest, OutputSpec, StreamSpec, Training
@@ -26,7 +26,7 @@ def random_bundle(
     coefficients = design(choice.conditioning, info)
     front_end = FrontEnd(info, coefficients, choice.feature_set, choice.settings)
     found, _ = front_end.process(SignalBlock(samples, 0, scale_uv=scale_uv))
-    compress = tuple(choice.compression.get(n.rsplit("/", 1)[1], "none") for n in front_end.feature_names)
+    compress = choice.compress(front_end.feature_names)
     normalisation = fit_normalisation(found.values, found.masked, compress)
     network = random_step_network("compact", normalisation.n_features, n_outputs, len(GESTURES), seed)
     manifest = Manifest(

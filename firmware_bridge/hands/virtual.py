@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 import time
 from collections import deque
@@ -21,6 +22,7 @@ from firmware_bridge.hand import N_DOF, AppliedCommand, HandCapabilities, HandSt
 from firmware_bridge.hands import virtual_protocol as protocol
 
 NS = 1_000_000_000
+logger = logging.getLogger(__name__)
 MAX_UNACKNOWLEDGED = 8
 """Frames that may be on their way; while they are, a newer position replaces the one that waits."""
 PING_S = 0.1
@@ -182,6 +184,9 @@ class VirtualHand:
                 self._failure = "the connection ended while it was set up"
             except (BleakError, NervehandError, OSError) as error:
                 self._failure = str(error)
+            except Exception as error:  # whatever it was, a hand without a link must be tried again
+                logger.exception("the link to the hand failed")
+                self._failure = repr(error)
             if self._link is LinkState.CONNECTED:
                 self.counters.losses += 1
                 self._set_link(LinkState.LOST)

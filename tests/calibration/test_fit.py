@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from calibration.evaluation import evaluate
-from calibration.fit import FitOptions, SourceSession, default_front_end, fit
+from calibration.fit import FitOptions, SourceSession, fit
+from calibration.front_end import default_front_end
 from calibration.training import Progress
 from decoder.bundle import Bundle, read_bundle, write_bundle
 from decoder.chain import DecodeChain

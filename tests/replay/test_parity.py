@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
 from calibration.datasets import session_stream  # noqa: E402
-from calibration.fit import default_front_end  # noqa: E402
+from calibration.front_end import default_front_end  # noqa: E402
 from calibration.networks import StepModule, load  # noqa: E402
 from calibration.stepgraph import build_step_graph  # noqa: E402
 from decoder.chain import FrontEnd  # noqa: E402
@@ -35,7 +35,7 @@ def normalised(session: Session) -> NDArray[np.float32]:
     )
     hop = choice.settings.hop_samples * choice.conditioning.decimation
     stream = session_stream(session, front_end, hop)
-    compress = tuple(choice.compression.get(n.rsplit("/", 1)[1], "none") for n in front_end.feature_names)
+    compress = choice.compress(front_end.feature_names)
     return fit_normalisation(stream.features, stream.masked, compress).apply(stream.features, stream.masked)
 
 
