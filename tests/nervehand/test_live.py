@@ -182,22 +182,23 @@ def test_the_screen_gets_a_complete_snapshot() -> None:
 
 
 def test_a_gate_that_a_lost_link_disarmed_is_armed_again_only_where_somebody_is_named() -> None:
-    class Flickering(WiredHand):
-        """Gone for 50 ms, 0.3 s after it was first asked."""
+    def run_with_a_break(**more: object) -> LiveSummary:
+        """The link is gone from the 15th hop to the 19th."""
+        hand, hops = WiredHand(), 0
 
-        from_ns = 0
+        def count(intents: Intents) -> None:
+            nonlocal hops
+            hops += len(intents)
+            hand.link = LinkState.LOST if 15 <= hops < 20 else LinkState.CONNECTED
 
-        @property
-        def link(self) -> LinkState:
-            self.from_ns = self.from_ns or time.monotonic_ns() + 300_000_000
-            gone = 0 <= time.monotonic_ns() - self.from_ns < 50_000_000
-            return LinkState.LOST if gone else LinkState.CONNECTED
+        compile_kernels(bundle(), subject().info)
+        gate = SafetyGate(GateLimits.for_hand(VIRTUAL_HAND), VIRTUAL_HAND.watchdog_action)
+        with GuardLoop(gate, hand) as guard:
+            live = LiveRun("test", source(1.2), bundle(), guard, hand, NoScreen(), on_intents=count, **more)
+            assert guard.request_arm("test")
+            return live.run(threading.Event())
 
-        @link.setter
-        def link(self, value: LinkState) -> None:
-            """Where it stands follows from the time."""
-
-    again, _, _ = run_live(source(1.2), Flickering(), armed_by="test")
-    never, _, _ = run_live(source(1.2), Flickering())
+    again = run_with_a_break(armed_by="test")
+    never = run_with_a_break()
     assert (again.rearmed, again.gate) == (1, GateState.ARMED.value)
     assert (never.rearmed, never.gate) == (0, GateState.DISARMED.value)
