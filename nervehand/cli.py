@@ -153,7 +153,7 @@ def fit(
     ] = "compact",
     repetitions: Repetitions = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same decoder.", min=0)] = 0,
-    threads: Annotated[int, typer.Option(help="Processor threads; 0 uses every core.", min=0)] = 0,
+    threads: Annotated[int, typer.Option(help="Processor threads; 0 uses every core.", min=0)] = 1,
     cues: Annotated[
         bool | None,
         typer.Option(
