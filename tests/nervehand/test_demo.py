@@ -34,13 +34,14 @@ def start(*words: str) -> subprocess.Popen[str]:
 @pytest.mark.slow
 def test_the_demo_moves_the_hand_and_what_it_records_replays_to_the_same_bits(tmp_path: Path) -> None:
     recorded = tmp_path / "demo.nwb"
-    process = start("--seconds", "5", "--json", "--record", str(recorded))
+    # Several rests: a machine that stalls through one of them leaves the gate waiting for the next.
+    process = start("--seconds", "20", "--json", "--record", str(recorded))
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     said = json.loads(out)
-    assert said["hops"] == 5 * 50 - 4
+    assert said["hops"] == 20 * 50 - 4
     assert said["commands_applied"] > 0
-    assert said["link"] == "connected"
+    assert said["commands_applied"] + said["commands_withheld"] + said["commands_dropped"] == said["hops"]
     assert said["latency_p99_us"] > 0
     assert "Traceback" not in err
     session, bundle = read_session(recorded), demo_bundle()
