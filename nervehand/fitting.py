@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import math
 import signal
+import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -17,6 +21,8 @@ from calibration.training import Progress as TrainingProgress
 from decoder.bundle import write_bundle
 from decoder.session.reader import read_session
 from nervehand.output import naming, print_json
+
+LINE_EVERY_S = 5.0
 
 
 def run_fit(
@@ -40,28 +46,22 @@ def run_fit(
         nonlocal stopped
         stopped = True
 
-    previous = signal.signal(signal.SIGINT, ask_to_stop)
     last: TrainingProgress | None = None
+    # Until the decoder is written: a Ctrl-C that comes after the last step must not cost what was fitted.
+    previous = signal.signal(signal.SIGINT, ask_to_stop)
     try:
-        with _progress_bar() as bar:
-            task = bar.add_task("preparing", total=None, loss="")
+        with _reporting() as report:
 
             def show(progress: TrainingProgress) -> None:
                 nonlocal last
                 last = progress
-                bar.update(
-                    task,
-                    description="training",
-                    total=progress.n_steps,
-                    completed=progress.step,
-                    loss=f"loss {progress.loss:.3f}  {progress.left_s:.0f} s left",
-                )
+                report(progress)
 
             with naming(*paths):
                 bundle = fit(sources, options, show, lambda: stopped)
+        sha256 = write_bundle(bundle, out)
     finally:
         signal.signal(signal.SIGINT, previous)
-    sha256 = write_bundle(bundle, out)
     training, conditioning = bundle.manifest.training, bundle.coefficients.describe()
     summary = {
         "bundle": str(out),
@@ -92,11 +92,46 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _progress_bar() -> Progress:
-    return Progress(
+@contextlib.contextmanager
+def _reporting() -> Iterator[Callable[[TrainingProgress], None]]:
+    """How progress reaches standard error: a bar in a terminal, a line every few seconds elsewhere."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _Lines()
+        return
+    columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TimeElapsedColumn(),
         TextColumn("{task.fields[loss]}"),
-        console=Console(stderr=True),
     )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("preparing", total=None, loss="")
+
+        def show(progress: TrainingProgress) -> None:
+            bar.update(
+                task,
+                description="training",
+                total=progress.n_steps,
+                completed=progress.step,
+                loss=_loss(progress),
+            )
+
+        yield show
+
+
+class _Lines:
+    """Progress as lines, the first and the last one always."""
+
+    def __init__(self) -> None:
+        self._said_s = -math.inf
+
+    def __call__(self, progress: TrainingProgress) -> None:
+        if progress.elapsed_s - self._said_s < LINE_EVERY_S and progress.step < progress.n_steps:
+            return
+        self._said_s = progress.elapsed_s
+        print(f"step {progress.step} of {progress.n_steps}  {_loss(progress)}", file=sys.stderr, flush=True)
+
+
+def _loss(progress: TrainingProgress) -> str:
+    return f"loss {progress.loss:.3f}  {progress.left_s:.0f} s left"
