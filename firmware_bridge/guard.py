@@ -5,31 +5,39 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.gate import GateDecision, GateEvent, GateState, SafetyGate
 from firmware_bridge.hand import Hand, HandCommand
 
 NS = 1_000_000_000
-APPLIED_KEPT = 8192
+NO_COMMAND = -1
 RESTED = 0.05
 """A joint reported within this of rest has arrived, as far as the end of the loop is concerned."""
 
 logger = logging.getLogger(__name__)
 
+Told = TypeVar("Told", "Sent", GateEvent)
 
-class Applied(NamedTuple):
-    """A command that was followed: the sample it rests on, and when `Hand.send` had returned (host, ns)."""
 
-    sample_index: int
+class Sent(NamedTuple):
+    """What the hand was told: positions (6,) after its own limits, and when `Hand.send` had returned (host, ns).
+
+    `sample_index` is that of the command being followed, at once or by a later step of the ramp towards it; -1
+    where the gate follows none: it holds, relaxes or releases, as `state` says.
+    """
+
     sent_ns: int
+    sample_index: int
+    positions: NDArray[np.float32]
+    state: GateState
 
 
 @dataclass(slots=True)
@@ -51,7 +59,8 @@ class GuardLoop:
     command and the hand; neither blocks on the link. A command that has expired before it is submitted is
     dropped and counted as late. Whatever raises in here is logged, counted, and answered as a fault: the gate
     relaxes.
-    `on_event` gets every gate event, in the thread that caused it. `clock` gives host time in ns.
+    `on_event` gets every gate event, in the thread that caused it. `on_sent` gets everything that is handed to the
+    hand, in its order, and must return at once: the next step waits for it. `clock` gives host time in ns.
 
     Used as a context manager it starts its thread, and ends with a release and a disarm.
     """
@@ -62,22 +71,24 @@ class GuardLoop:
         hand: Hand,
         rate_hz: float = 100.0,
         on_event: Callable[[GateEvent], None] | None = None,
+        on_sent: Callable[[Sent], None] | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         if not 0 < rate_hz <= 1000:
             raise NervehandError(f"guard rate is {rate_hz} Hz: give a rate above 0 and up to 1000")
         self.counters = GuardCounters()
-        self.applied: deque[Applied] = deque(maxlen=APPLIED_KEPT)
         self._gate = gate
         self._hand = hand
         self._period_ns = round(NS / rate_hz)
         self._on_event = on_event
+        self._on_sent = on_sent
         self._clock = clock
         self._lock = threading.Lock()
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
         self._stepped_ns = clock()
         self._decision: GateDecision | None = None
+        self._commanded = NO_COMMAND
 
     @property
     def decision(self) -> GateDecision | None:
@@ -89,18 +100,17 @@ class GuardLoop:
         """The gate's state after the last step or request."""
         return self._gate.state
 
-    def submit(self, command: HandCommand) -> int | None:
-        """Apply a command now; the host time when `Hand.send` had returned, or None if it is not followed."""
+    def submit(self, command: HandCommand) -> Sent | None:
+        """Apply a command now; what the hand was told, or None if the command is not followed."""
         if self._clock() >= command.expires_ns:
             self.counters.commands_late += 1
             return None
-        decision, sent_ns = self._step(command)
-        if decision is None or sent_ns is None or decision.state is not GateState.ARMED:
+        _, sent = self._step(command)
+        if sent is None or sent.state is not GateState.ARMED:
             self.counters.commands_withheld += 1
             return None
         self.counters.commands_applied += 1
-        self.applied.append(Applied(command.sample_index, sent_ns))
-        return sent_ns
+        return sent
 
     def tick(self) -> GateDecision | None:
         """One step without a new command; None if it failed."""
@@ -183,19 +193,20 @@ class GuardLoop:
             self.counters.late_loops += -wait_ns > self._period_ns
             self.tick()
 
-    def _step(self, command: HandCommand | None) -> tuple[GateDecision | None, int | None]:
-        sent_ns = None
+    def _step(self, command: HandCommand | None) -> tuple[GateDecision | None, Sent | None]:
+        sent = None
         decision = None
         events: tuple[GateEvent, ...]
         with self._lock:
             now_ns = self._stepped_ns = self._clock()
             self.counters.steps += 1
             try:
+                if command is not None:
+                    self._commanded = command.sample_index
                 decision = self._gate.step(now_ns, command, self._hand.link, self._hand.state)
                 events = decision.events
                 if decision.send:
-                    self._hand.send(decision.positions, now_ns)
-                    sent_ns = self._clock()
+                    sent = self._send(decision, now_ns)
                 self._decision = decision
             except Exception as error:
                 logger.exception("the guard loop failed")
@@ -203,14 +214,25 @@ class GuardLoop:
                 decision = None
                 events = self._gate.report_fault(now_ns, "guard loop", repr(error))
         self._emit(events)
-        return decision, sent_ns
+        return decision, sent
+
+    def _send(self, decision: GateDecision, now_ns: int) -> Sent:
+        positions = self._hand.send(decision.positions, now_ns).positions
+        follows = self._commanded if decision.state is GateState.ARMED else NO_COMMAND
+        sent = Sent(self._clock(), follows, positions, decision.state)
+        if self._on_sent is not None:
+            self._tell(self._on_sent, sent)
+        return sent
 
     def _emit(self, events: tuple[GateEvent, ...]) -> None:
-        if self._on_event is None:
-            return
-        for event in events:
-            try:
-                self._on_event(event)
-            except Exception:
-                logger.exception("the guard's listener failed at %s", event)
-                self.counters.errors += 1
+        if self._on_event is not None:
+            for event in events:
+                self._tell(self._on_event, event)
+
+    def _tell(self, listener: Callable[[Told], None], what: Told) -> None:
+        """A listener that fails is counted, and stops nothing."""
+        try:
+            listener(what)
+        except Exception:
+            logger.exception("the guard's listener failed at %s", what)
+            self.counters.errors += 1

@@ -158,15 +158,15 @@ class LiveRun:
         if is_late:
             return
         command = self._command(intents, now_ns)
-        sent_ns = self._guard.submit(command)
+        sent = self._guard.submit(command)
         stages = self._chain.stage_ns
         self._histograms["wait"].add(int(stages[0]) - block.arrival_ns)
         self._histograms["filters + features"].add(int(stages[3] - stages[0]))
         self._histograms["engine"].add(int(stages[4] - stages[3]))
         self._histograms["decision"].add(int(stages[5] - stages[4]))
-        if sent_ns is not None:
-            self._histograms["gate + send"].add(sent_ns - int(stages[5]))
-            self._histograms[TOTAL].add(sent_ns - block.arrival_ns)
+        if sent is not None:
+            self._histograms["gate + send"].add(sent.sent_ns - int(stages[5]))
+            self._histograms[TOTAL].add(sent.sent_ns - block.arrival_ns)
             if self._recorder is not None:
                 self._recorder.command(command, self._hand.state)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,17 +21,24 @@ from decoder.session.recorded import Event, EventKind, Note
 from decoder.session.recorder import SessionWriter
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.gate import GateEvent
+from firmware_bridge.guard import Sent
 from firmware_bridge.hand import HandCommand, HandState
 from firmware_bridge.stream import SignalBlock, StreamInfo
+
+MOST_SENT = 8192
+"""What is remembered of what was handed to the hand between two blocks: 80 s of a guard that steps by itself."""
 
 logger = logging.getLogger(__name__)
 
 
 class LiveRecorder:
-    """What a live run hands to a SessionWriter: blocks as received, health, intents, commands, states, events."""
+    """What a live run hands to a SessionWriter: blocks as received, health, intents, commands, what was sent, hand
+    states and events."""
 
     def __init__(self, writer: SessionWriter) -> None:
         self._writer = writer
+        self._sent: deque[Sent] = deque()
+        self._unrecorded = self._unrecorded_said = 0  # each is written by one side only
         self.stopped = ""
 
     def block(self, block: SignalBlock, masked: NDArray[np.bool_], intents: Intents) -> None:
@@ -44,6 +52,7 @@ class LiveRecorder:
                 self._writer.intents(intents)
 
         self._unless_stopped(write)
+        self.take_sent()
 
     def command(self, command: HandCommand, state: HandState | None) -> None:
         """A command that the gate followed, and what the hand last reported."""
@@ -52,6 +61,28 @@ class LiveRecorder:
             self._writer.command(command)
             if state is not None:
                 self._writer.state(state)
+
+        self._unless_stopped(write)
+
+    def sent(self, sent: Sent) -> None:
+        """What was handed to the hand. Only remembered here, for the next block: the guard's threads wait for it."""
+        if len(self._sent) < MOST_SENT:
+            self._sent.append(sent)
+        else:
+            self._unrecorded += 1
+
+    def take_sent(self) -> None:
+        """Write what was handed to the hand since the last time, and say what could not be remembered."""
+        sent = [self._sent.popleft() for _ in range(len(self._sent))]
+        unrecorded = self._unrecorded - self._unrecorded_said
+        self._unrecorded_said += unrecorded
+
+        def write() -> None:
+            if sent:
+                self._writer.sent(sent)
+            if unrecorded:
+                at = max(self._writer.last_sample, 0)
+                self._writer.event(Event(at, EventKind.UNRECORDED, unrecorded))
 
         self._unless_stopped(write)
 
@@ -108,4 +139,8 @@ def recording(
         bundle=bundle.sha256,
     )
     with SessionWriter(path, header) as writer:
-        yield LiveRecorder(writer)
+        recorder = LiveRecorder(writer)
+        try:
+            yield recorder
+        finally:
+            recorder.take_sent()

@@ -62,7 +62,10 @@ def drive_virtual_hand(
                 contextlib.nullcontext(screen) if screen is not None else process_screen() as shown,
                 recorder as recording_to,
                 GuardLoop(
-                    gate, hand, on_event=None if recording_to is None else recording_to.gate_event
+                    gate,
+                    hand,
+                    on_event=None if recording_to is None else recording_to.gate_event,
+                    on_sent=None if recording_to is None else recording_to.sent,
                 ) as guard,
             ):
                 live = LiveRun(

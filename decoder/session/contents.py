@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from decoder.intent import Intents
 from decoder.session.layout import NOTES_PATH, Header, streams
 from decoder.session.model import Gap
-from decoder.session.recorded import Commands, Event, HandStates, HealthChanges, Note, Recorded
+from decoder.session.recorded import (
+    Commands,
+    Event,
+    HandStates,
+    HealthChanges,
+    Note,
+    Recorded,
+    SentPositions,
+)
 from firmware_bridge.errors import NervehandError
 
 if TYPE_CHECKING:
@@ -117,6 +125,7 @@ def read_intents(file: h5py.File, header: Header, verified: Verified = EVERYTHIN
 def read_recorded(file: h5py.File, header: Header, verified: Verified = EVERYTHING) -> Recorded:
     """What the file holds beside signal, labels and truth."""
     commands_at, (targets, times, quality) = read_stream(file, header, "commands", verified.rows("commands"))
+    sent_at, (sent_ns, sent, state) = read_stream(file, header, "sent", verified.rows("sent"))
     states_at, (positions, reports) = read_stream(file, header, "states", verified.rows("states"))
     health_at, (packed,) = read_stream(file, header, "health", verified.rows("health"))
     events_at, (kind, first, second) = read_stream(file, header, "events", verified.rows("events"))
@@ -139,6 +148,15 @@ def read_recorded(file: h5py.File, header: Header, verified: Verified = EVERYTHI
         output_names=header.output_names,
         bundle=header.bundle,
         commands=commands if len(commands_at) else None,
+        sent=SentPositions(
+            sent_at,
+            sent_ns.astype(np.int64),
+            sent.astype(np.float32),
+            state.astype(np.int16),
+            header.gate_states,
+        )
+        if len(sent_at)
+        else None,
         states=HandStates(states_at, positions.astype(np.float32), reports.astype(np.int64))
         if len(states_at)
         else None,

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from decoder.session.model import FORMAT_VERSION, Session, SessionMeta
 from firmware_bridge.errors import NervehandError
+from firmware_bridge.gate_rules import GateState
 from firmware_bridge.hand import N_DOF
 from firmware_bridge.stream import StreamInfo
 
@@ -23,6 +24,7 @@ SIGNAL_PATH = "acquisition/signal"
 TRUTH_PATH = "acquisition/truth"
 TRIALS_PATH = "intervals/trials"
 NOTES_PATH = "analysis/notes"
+GATE_STATES = tuple(state.value for state in GateState)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class Header:
     postures: tuple[tuple[float | None, ...], ...] | None = None
     output_names: tuple[str, ...] = ()
     bundle: str = ""
+    gate_states: tuple[str, ...] = GATE_STATES
     content: str = "session"
 
     def to_json(self) -> str:
@@ -127,6 +130,7 @@ def header_of(session: Session) -> Header:
         postures=postures,
         output_names=session.recorded.output_names,
         bundle=session.recorded.bundle,
+        gate_states=GATE_STATES if session.recorded.sent is None else session.recorded.sent.state_names,
     )
 
 
@@ -181,6 +185,15 @@ def streams(header: Header) -> dict[str, Stream]:
                 Column("targets", "float32", N_DOF, "six commanded positions, -1..1"),
                 Column("times", "int64", 2, "issued and expires, host monotonic ns"),
                 Column("quality", "float32", 4, "gesture, warming, confidence, healthy fraction"),
+            ),
+        ),
+        "sent": Stream(
+            "processing/behavior/sent",
+            True,
+            (
+                Column("time", "int64", 0, "handed to the hand, host monotonic ns"),
+                Column("positions", "float32", N_DOF, "six positions after the hand's own limits, -1..1"),
+                Column("state", "int16", 0, f"of the gate: {', '.join(header.gate_states)}"),
             ),
         ),
         "states": Stream(

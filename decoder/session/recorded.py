@@ -1,4 +1,4 @@
-"""What a live recording holds beside the signal: intents, commands, hand states, health and events."""
+"""What a live recording holds beside the signal: intents, commands, what was sent, hand states, health, events."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ class EventKind(IntEnum):
     DISK_RESERVE = 9  # recording stopped: free bytes, reserve in bytes
     NOTE = 10  # see the note with the same sample index
     SNAPSHOT = 11  # carried state was stored
+    UNRECORDED = 12  # positions sent to the hand that the recorder did not take in time: how many
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,19 @@ class Commands:
 
 
 @dataclass(frozen=True, slots=True)
+class SentPositions:
+    """k times that positions were handed to the hand: positions (k, 6) in -1..1 after its own limits, `sent_ns`
+    (k,) when that was done, on the host's monotonic clock, and `state` (k,) of the gate, which indexes
+    `state_names`. `sample_index` is that of the command being followed, -1 where the gate followed none."""
+
+    sample_index: NDArray[np.int64]
+    sent_ns: NDArray[np.int64]
+    positions: NDArray[np.float32]
+    state: NDArray[np.int16]
+    state_names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class HandStates:
     """k reports of the hand: positions (k, 6), NaN where it measures none; `times_ns` (k, 2) reported, and 1
     in the second column where its watchdog had tripped. `sample_index` is the last sample received then."""
@@ -87,6 +101,7 @@ class Recorded:
     output_names: tuple[str, ...] = ()
     bundle: str = ""
     commands: Commands | None = None
+    sent: SentPositions | None = None
     states: HandStates | None = None
     health: HealthChanges | None = None
     events: tuple[Event, ...] = ()

@@ -35,14 +35,16 @@ from decoder.session.writer import (
     sync_folder,
 )
 from firmware_bridge.errors import NervehandError
+from firmware_bridge.guard import Sent
 from firmware_bridge.hand import HandCommand, HandState
 from firmware_bridge.stream import SignalBlock
 
 if TYPE_CHECKING:
     import h5py
 
-LANES = ("signal", "marks", "health", "gaps", "events", "intents", "commands", "states")
-"""What a flush covers, in the order of its checksum; truth goes with the signal."""
+LANES = ("signal", "marks", "health", "gaps", "events", "intents", "commands", "states", "sent")
+"""What a flush covers, in the order of its checksum; truth goes with the signal. New lanes come last: a recording
+of an earlier release has the first of these."""
 
 
 class RecordingStoppedError(NervehandError):
@@ -183,6 +185,19 @@ class SessionWriter:
                 command.targets[None, :],
                 np.array([[command.issued_ns, command.expires_ns]]),
                 np.array([numbers], np.float32),
+            ],
+        )
+
+    def sent(self, sent: Sequence[Sent]) -> None:
+        """What was handed to the hand, in that order."""
+        names = self._header.gate_states
+        self._put(
+            "sent",
+            np.array([one.sample_index for one in sent]),
+            [
+                np.array([one.sent_ns for one in sent]),
+                np.array([one.positions for one in sent]),
+                np.array([names.index(one.state.value) for one in sent]),
             ],
         )
 

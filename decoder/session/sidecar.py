@@ -4,7 +4,7 @@ A small memory-mapped file, little-endian. What a process wrote to it survives t
 of 64 bytes: magic, version uint32, number of lanes uint32, and samples received, written and flushed, uint64
 each. Then a record per flush: first signal row of the flush and the row at which each lane ends (uint64), the
 CRC-32 of all rows that the flush added (uint32), and the CRC-32 of the record so far (uint32). Lanes are the
-signal and then the streams of the file, in a fixed order.
+signal and then the streams of the file, in a fixed order, to which later releases add at the end.
 """
 
 from __future__ import annotations
@@ -87,7 +87,10 @@ class TailWriter:
 
 
 def read_tail(path: Path, n_lanes: int) -> Tail:
-    """Errors: NervehandError where the tail is missing or not one."""
+    """A tail of up to `n_lanes` lanes; those that it does not have are empty in every record.
+
+    Errors: NervehandError where the tail is missing or not one.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -99,16 +102,17 @@ def read_tail(path: Path, n_lanes: int) -> Tail:
             f"{path}: has {len(content)} bytes, no tail is that short: restore it from a copy"
         )
     magic, version, lanes, received, written, flushed = HEADER.unpack_from(content)
-    if magic != MAGIC or version != VERSION or lanes != n_lanes:
+    if magic != MAGIC or version != VERSION or not 1 <= lanes <= n_lanes:
         raise NervehandError(
             f"{path}: is not the tail of this recording (version {version}, {lanes} lanes): restore it from a copy"
         )
-    body = struct.Struct(f"<{n_lanes + 1}QI")
+    body = struct.Struct(f"<{lanes + 1}QI")
+    missing = (0,) * (n_lanes - lanes)
     records = []
     for at in range(HEADER_BYTES, len(content) - body.size - 3, body.size + 4):
         raw = content[at : at + body.size]
         fields = body.unpack(raw)
         if struct.unpack_from("<I", content, at + body.size)[0] != zlib.crc32(raw) or not any(fields):
             break
-        records.append(FlushRecord(fields[0], fields[1:-1], fields[-1]))
+        records.append(FlushRecord(fields[0], fields[1:-1] + missing, fields[-1]))
     return Tail(received, written, flushed, tuple(records))

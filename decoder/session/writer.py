@@ -164,6 +164,9 @@ def stream_rows(session: Session) -> dict[str, Rows]:
     if recorded.commands is not None:
         c = recorded.commands
         rows["commands"] = (c.sample_index, [c.targets, c.times_ns, c.quality])
+    if recorded.sent is not None:
+        s = recorded.sent
+        rows["sent"] = (s.sample_index, [s.sent_ns, s.positions, s.state])
     if recorded.states is not None:
         rows["states"] = (recorded.states.sample_index, [recorded.states.positions, recorded.states.times_ns])
     return rows

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.gate import Cause, GateEvent, GateLimits, GateState, SafetyGate
-from firmware_bridge.guard import Applied, GuardLoop
+from firmware_bridge.guard import GuardLoop, Sent
 from firmware_bridge.hand import AppliedCommand, HandCapabilities, HandCommand, HandState, LinkState
 from firmware_bridge.hands.virtual_protocol import VIRTUAL_HAND
 from firmware_bridge.kinematics import KinematicHand
@@ -63,12 +65,15 @@ class WiredHand:
 
 
 class Rig:
-    def __init__(self) -> None:
+    def __init__(self, make_hand: Callable[[Clock], WiredHand] = WiredHand) -> None:
         self.clock = Clock()
-        self.hand = WiredHand(self.clock)
+        self.hand = make_hand(self.clock)
         self.events: list[GateEvent] = []
         gate = SafetyGate(GateLimits.for_hand(VIRTUAL_HAND), VIRTUAL_HAND.watchdog_action)
-        self.guard = GuardLoop(gate, self.hand, on_event=self.events.append, clock=self.clock)
+        self.told: list[Sent] = []
+        self.guard = GuardLoop(
+            gate, self.hand, on_event=self.events.append, on_sent=self.told.append, clock=self.clock
+        )
 
     def command(self, target: float, sample_index: int = 0, life_ns: int = NS) -> HandCommand:
         now_ns = self.clock.now_ns
@@ -88,9 +93,11 @@ class Rig:
 def test_a_command_reaches_the_hand_before_submit_returns() -> None:
     rig = Rig().armed()
     rig.clock.now_ns += 10 * MS
-    assert rig.guard.submit(rig.command(0.5, sample_index=4321)) == rig.clock.now_ns
-    np.testing.assert_allclose(rig.hand.sent[-1], 0.04, atol=1e-6)
-    assert rig.guard.applied[-1] == Applied(4321, rig.clock.now_ns)
+    sent = rig.guard.submit(rig.command(0.5, sample_index=4321))
+    assert sent is not None
+    assert (sent.sent_ns, sent.sample_index, sent.state) == (rig.clock.now_ns, 4321, GateState.ARMED)
+    np.testing.assert_allclose(sent.positions, 0.04, atol=1e-6)
+    np.testing.assert_array_equal(rig.hand.sent[-1], sent.positions)
     assert rig.guard.counters.commands_applied == 2
 
 
@@ -163,6 +170,38 @@ def test_a_fault_of_whoever_commands_relaxes_the_hand() -> None:
     assert "process 4242 ended" in [event.text for event in rig.events]
 
 
+def test_all_that_is_sent_is_told_in_order_with_the_command_that_it_follows() -> None:
+    rig = Rig().armed()
+    rig.guard.submit(rig.command(0.5, sample_index=7))
+    rig.run(0.3)
+    rig.guard.request_release("Ann")
+    rig.run(0.1)
+    assert [one.positions.tolist() for one in rig.told] == [sent.tolist() for sent in rig.hand.sent]
+    assert [one.sent_ns for one in rig.told] == sorted(one.sent_ns for one in rig.told)
+    kinds = list(dict.fromkeys((one.state, one.sample_index) for one in rig.told))
+    assert kinds == [
+        (GateState.ARMED, 0),
+        (GateState.ARMED, 7),
+        (GateState.RELAXING, -1),
+        (GateState.RELEASED, -1),
+    ]
+    assert sum(one.sample_index == 7 for one in rig.told) == 25  # at once, and every 10 ms until it is stale
+
+
+def test_what_is_told_is_what_the_hand_made_of_it() -> None:
+    class CannotExtend(WiredHand):
+        def send(self, positions: np.ndarray, now_ns: int) -> AppliedCommand:
+            clipped = np.maximum(positions, np.float32(0))
+            return replace(super().send(clipped, now_ns), clipped=clipped != positions)
+
+    rig = Rig(CannotExtend).armed()
+    rig.guard.submit(rig.command(-0.5))
+    rig.run(0.1)
+    assert rig.guard.decision is not None
+    assert (rig.guard.decision.positions < 0).all()
+    np.testing.assert_array_equal(rig.told[-1].positions, 0)
+
+
 def test_a_hand_that_raises_is_a_fault_and_the_loop_lives_on(caplog: pytest.LogCaptureFixture) -> None:
     rig = Rig().armed()
     rig.guard.submit(rig.command(0.2))
@@ -182,15 +221,17 @@ def test_a_listener_that_raises_does_not_stop_the_hand(caplog: pytest.LogCapture
     clock = Clock()
     hand = WiredHand(clock)
 
-    def listener(event: GateEvent) -> None:
+    def listener(what: GateEvent | Sent) -> None:
         raise RuntimeError("screen gone")
 
     gate = SafetyGate(GateLimits.for_hand(VIRTUAL_HAND), VIRTUAL_HAND.watchdog_action)
-    guard = GuardLoop(gate, hand, on_event=listener, clock=clock)
+    guard = GuardLoop(gate, hand, on_event=listener, on_sent=listener, clock=clock)
     assert guard.request_arm("Ann")
-    guard.tick()
+    events_failed = guard.counters.errors
+    assert events_failed >= 1
+    assert guard.submit(HandCommand(np.zeros(6, np.float32), 0, clock(), clock() + NS)) is not None
+    assert guard.counters.errors == events_failed + 2  # the gate is armed, and something was sent
     assert "screen gone" in caplog.text
-    assert guard.counters.errors >= 1
     assert len(hand.sent) == 1
 
 

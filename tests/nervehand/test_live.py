@@ -31,7 +31,7 @@ from firmware_bridge.kinematics import KinematicHand
 from firmware_bridge.simulated import SCALE_UV, Schedule, SimulatedSource, SimulatedSubject
 from firmware_bridge.stream import SignalBlock
 from nervehand.live import LiveRun, LiveSummary
-from nervehand.recording import recording
+from nervehand.recording import LiveRecorder, recording
 from nervehand.screen import NoScreen, Snapshot
 from tests.bundles import random_bundle
 
@@ -85,7 +85,9 @@ def run_live(
     compile_kernels(bundle(), subject().info)
     gate = SafetyGate(GateLimits.for_hand(VIRTUAL_HAND), VIRTUAL_HAND.watchdog_action)
     intents: list[Intents] = []
-    with GuardLoop(gate, hand) as guard:
+    recorder = more.get("recorder")
+    on_sent = recorder.sent if isinstance(recorder, LiveRecorder) else None
+    with GuardLoop(gate, hand, on_sent=on_sent) as guard:
         live = LiveRun("test", source, bundle(), guard, hand, NoScreen(), on_intents=intents.append, **more)
         assert guard.request_arm("test")
         summary = live.run(threading.Event())
@@ -113,6 +115,25 @@ def test_every_hop_is_decoded_and_what_the_gate_allows_reaches_the_hand() -> Non
     assert summary.commands_applied > 20
     assert summary.latency_us["sample to sent"]["p50"] > 0
     assert len(hand.sent) >= summary.commands_applied
+
+
+def test_the_recording_holds_what_the_hand_was_told_bit_for_bit(tmp_path: Path) -> None:
+    hand, path = WiredHand(), tmp_path / "told.nwb"
+    with recording(path, subject().info, bundle(), 0, SCALE_UV) as recorder:
+        prompt = Prompt(subject(), 25, n_samples=5000, is_paced=False)
+        summary, _, _ = run_live(prompt, hand, recorder=recorder)
+    recorded = read_session(path).recorded
+    assert recorded.sent is not None
+    assert recorded.commands is not None
+    assert recorded.sent.positions.tobytes() == np.array(hand.sent).tobytes()
+    assert len(recorded.commands.sample_index) == summary.commands_applied > 20
+    followed = set(recorded.sent.sample_index.tolist()) - {-1}
+    assert followed >= set(recorded.commands.sample_index.tolist())
+    names = [recorded.sent.state_names[k] for k in recorded.sent.state]
+    assert names[-1] == GateState.RELEASED.value
+    assert all(
+        (name == "armed") == (i >= 0) for name, i in zip(names, recorded.sent.sample_index, strict=True)
+    )
 
 
 def test_late_hops_are_decoded_but_command_nothing_and_the_recording_says_so(tmp_path: Path) -> None:

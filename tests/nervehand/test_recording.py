@@ -13,9 +13,11 @@ from decoder.bundle import read_bundle
 from decoder.chain import DecodeChain
 from decoder.session.model import Session, iter_blocks
 from decoder.session.reader import read_session
+from decoder.session.recorded import Event, EventKind
 from decoder.session.recorder import SessionWriter
-from firmware_bridge.gate import GateEvent
-from nervehand.recording import LiveRecorder, recording
+from firmware_bridge.gate import GateEvent, GateState
+from firmware_bridge.guard import Sent
+from nervehand.recording import MOST_SENT, LiveRecorder, recording
 
 BLOCK = 100
 
@@ -54,6 +56,49 @@ def test_a_block_that_cannot_be_recorded_stops_the_recording_only(
     assert "start a new recording" in recorder.stopped
     assert len([r for r in caplog.records if r.levelno >= logging.ERROR]) == 1
     assert read_session(path).n_samples == 10 * BLOCK
+
+
+def test_all_that_was_sent_is_recorded_the_release_after_the_last_block_too(
+    small_session: Session, small_decoder: Path, tmp_path: Path
+) -> None:
+    path, bundle = tmp_path / "live.nwb", read_bundle(small_decoder)
+    chain = DecodeChain(bundle, small_session.info)
+    positions = [np.full(6, i / 10, np.float32) for i in range(4)]
+    with recording(path, small_session.info, bundle, 0, small_session.scale_uv) as recorder:
+        block = next(iter_blocks(small_session, BLOCK))
+        recorder.sent(Sent(10, 7, positions[0], GateState.ARMED))
+        recorder.sent(Sent(20, -1, positions[1], GateState.RELAXING))
+        recorder.block(block, chain.front_end.masked_now, chain.process(block))
+        recorder.sent(Sent(30, -1, positions[2], GateState.RELEASED))
+        recorder.sent(Sent(40, -1, positions[3], GateState.RELEASED))
+    sent = read_session(path).recorded.sent
+    assert sent is not None
+    assert sent.sent_ns.tolist() == [10, 20, 30, 40]
+    assert sent.sample_index.tolist() == [7, -1, -1, -1]
+    np.testing.assert_array_equal(sent.positions, positions)
+    assert [sent.state_names[k] for k in sent.state] == ["armed", "relaxing", "released", "released"]
+
+
+def test_what_could_not_be_remembered_of_what_was_sent_is_counted(
+    small_session: Session, small_decoder: Path, tmp_path: Path
+) -> None:
+    path, bundle = tmp_path / "live.nwb", read_bundle(small_decoder)
+    chain = DecodeChain(bundle, small_session.info)
+    with recording(path, small_session.info, bundle, 0, small_session.scale_uv) as recorder:
+        for block, burst in zip(
+            iter_blocks(small_session, BLOCK), (MOST_SENT + 5, 3, MOST_SENT + 1), strict=False
+        ):
+            for i in range(burst):
+                recorder.sent(Sent(i, -1, np.zeros(6, np.float32), GateState.HOLDING))
+            recorder.block(block, chain.front_end.masked_now, chain.process(block))
+    recorded = read_session(path).recorded
+    assert recorded.sent is not None
+    assert len(recorded.sent.sent_ns) == 2 * MOST_SENT + 3
+    unrecorded = [event for event in recorded.events if event.kind == EventKind.UNRECORDED]
+    assert unrecorded == [
+        Event(BLOCK - 1, EventKind.UNRECORDED, 5),
+        Event(3 * BLOCK - 1, EventKind.UNRECORDED, 1),
+    ]
 
 
 def test_a_disk_that_fails_stops_the_recording_only(

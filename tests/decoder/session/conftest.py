@@ -9,7 +9,16 @@ import pytest
 
 from decoder.intent import Intents
 from decoder.session import Gap, Session, SessionMeta, write_session
-from decoder.session.recorded import Commands, Event, EventKind, HandStates, HealthChanges, Note, Recorded
+from decoder.session.recorded import (
+    Commands,
+    Event,
+    EventKind,
+    HandStates,
+    HealthChanges,
+    Note,
+    Recorded,
+    SentPositions,
+)
 from firmware_bridge.stream import StreamInfo
 
 
@@ -72,6 +81,13 @@ def session(info: StreamInfo, intents: Intents) -> Session:
                 rng.uniform(-1, 1, (2, 6)).astype(np.float32),
                 np.array([[1 << 60, (1 << 60) + 5], [3, 4]]),
                 np.ones((2, 4), np.float32),
+            ),
+            sent=SentPositions(
+                np.array([119, -1, 139]),
+                np.array([1 << 60, (1 << 60) + 1, 5]),
+                rng.uniform(-1, 1, (3, 6)).astype(np.float32),
+                np.array([0, 1, 0], np.int16),
+                ("armed", "a state of another release"),
             ),
             states=HandStates(np.array([120]), np.full((1, 6), np.nan, np.float32), np.array([[7, 1]])),
             health=HealthChanges(np.array([100, 333]), np.array([[True, False, True], [False] * 3])),

@@ -29,6 +29,8 @@ from decoder.session import recorder as recorder_module
 from decoder.session.layout import SIGNAL_PATH, Header
 from decoder.session.recorded import Event, EventKind, Note
 from firmware_bridge.errors import NervehandError
+from firmware_bridge.gate import GateState
+from firmware_bridge.guard import Sent
 from firmware_bridge.hand import HandCommand, HandState, Quality
 from firmware_bridge.stream import SignalBlock, StreamInfo
 
@@ -56,6 +58,15 @@ def block(number: int, *, at: int | None = None) -> SignalBlock:
     return SignalBlock(samples, first, scale_uv=0.195)
 
 
+def sent_after(number: int) -> list[Sent]:
+    """What the gate sends after block `number`: the command, and a step of its own."""
+    here = np.full(6, number, np.float32) / 1000
+    return [
+        Sent(10 * number, 1000 + number * BLOCK + BLOCK - 1, here, GateState.ARMED),
+        Sent(10 * number + 5, -1, here / 2, GateState.HOLDING),
+    ]
+
+
 def record(writer: SessionWriter, number: int, intents: Intents) -> None:
     """One block and all that goes with it."""
     taken = block(number)
@@ -73,6 +84,7 @@ def record(writer: SessionWriter, number: int, intents: Intents) -> None:
     )
     writer.intents(one)
     writer.command(HandCommand(one.positions[0], last, number, number + 9, "fist", Quality(False, 0.5, 1.0)))
+    writer.sent(sent_after(number))
     if number % 10 == 0:
         writer.mark(taken.first_sample, label=number // 10 % 2, trial=number // 20 + 1, repetition=1)
         writer.note(Note(taken.first_sample, f"block {number}"))
@@ -103,6 +115,13 @@ def test_what_was_recorded_is_read(header: Header, intents: Intents, tmp_path: P
     assert recorded.commands is not None
     assert np.array_equal(recorded.commands.times_ns[:, 1], np.arange(100) + 9)
     assert np.array_equal(recorded.commands.quality[7], np.array([1, 0, 0.5, 1], np.float32))
+    assert recorded.sent is not None
+    assert len(recorded.sent.sent_ns) == 200
+    for row, one in enumerate(one for number in range(100) for one in sent_after(number)):
+        assert recorded.sent.sample_index[row] == one.sample_index
+        assert recorded.sent.sent_ns[row] == one.sent_ns
+        assert np.array_equal(recorded.sent.positions[row], one.positions)
+        assert recorded.sent.state_names[recorded.sent.state[row]] == one.state.value
     assert recorded.states is not None
     assert recorded.states.times_ns.tolist() == [[5, 1]]
     assert recorded.notes[-1] == Note(2999, "hand fault: jammed")
@@ -292,6 +311,11 @@ def test_a_kill_loses_only_what_was_not_flushed(
     k = len(session.recorded.intents)
     assert n // BLOCK - 1 <= k <= n // BLOCK
     assert np.array_equal(session.recorded.intents.outputs, intents.outputs[np.arange(k) % 40])
+    assert session.recorded.sent is not None
+    told = [one for number in range(done + 1) for one in sent_after(number)]
+    assert len(session.recorded.sent.sent_ns) == 2 * k
+    assert session.recorded.sent.sent_ns.tolist() == [one.sent_ns for one in told][: 2 * k]
+    assert np.array_equal(session.recorded.sent.positions, np.array([one.positions for one in told])[: 2 * k])
     assert len(session.recorded.notes) >= (n - BLOCK) // 200
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
 
