@@ -7,6 +7,7 @@ seed and of the sample index (counter-based generators), so any cutting into blo
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -244,7 +245,7 @@ class SimulatedSource:
     """The subject as a front-end: blocks paced by their own samples, or as fast as asked for.
 
     Begins at `first_sample` of the subject's life. `is_paced` False drops the waiting; the samples are the
-    same. `clock_ns` and `sleep` are the host's.
+    same. `clock_ns` is the host's clock, and `wait` how its passing is waited for (see `paced`).
     """
 
     def __init__(
@@ -255,29 +256,31 @@ class SimulatedSource:
         is_paced: bool = True,
         first_sample: int = 0,
         clock_ns: Callable[[], int] = time.monotonic_ns,
-        sleep: Callable[[float], None] = time.sleep,
+        wait: Callable[[float], bool] | None = None,
     ) -> None:
         if block_samples < 1:
             raise NervehandError(f"blocks of {block_samples} samples: give at least one")
         self._subject, self._block_samples, self._n_samples = subject, block_samples, n_samples
-        self._is_paced, self._clock_ns, self._sleep = is_paced, clock_ns, sleep
+        self._is_paced, self._clock_ns = is_paced, clock_ns
         self._first_sample = first_sample
-        self._open = False
+        self._closed = threading.Event()
+        self._closed.set()
+        self._wait = self._closed.wait if wait is None else wait
 
     @property
     def info(self) -> StreamInfo:
         return self._subject.info
 
     def connect(self) -> None:
-        self._open = True
+        self._closed.clear()
 
     def blocks(self) -> Iterator[SignalBlock]:
         blocks = self._unpaced()
-        return paced(blocks, self.info.rate_hz, self._clock_ns, self._sleep) if self._is_paced else blocks
+        return paced(blocks, self.info.rate_hz, self._wait, self._clock_ns) if self._is_paced else blocks
 
     def _unpaced(self) -> Iterator[SignalBlock]:
         done = 0
-        while self._open and (self._n_samples is None or done < self._n_samples):
+        while not self._closed.is_set() and (self._n_samples is None or done < self._n_samples):
             n = self._block_samples
             if self._n_samples is not None:
                 n = min(n, self._n_samples - done)
@@ -286,4 +289,5 @@ class SimulatedSource:
             done += n
 
     def close(self) -> None:
-        self._open = False
+        """End the blocks, also from another thread while they are waited for."""
+        self._closed.set()

@@ -84,6 +84,9 @@ class Source(Protocol):
 
     `blocks()` yields each block once, in order; it ends when the source is exhausted or closed. A source
     that lost samples says so in the next block's `lost_before` and goes on.
+
+    `close` may come from another thread, and more than once: an iteration that waits for its next block then ends
+    promptly, without that block. So a source waits for samples only in ways that `close` can interrupt.
     """
 
     @property

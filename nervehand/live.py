@@ -6,7 +6,8 @@ import gc
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,7 @@ from nervehand.screen import MOST_CHANNELS, Screen, Snapshot, StageLatency
 COMMAND_LIFETIME_S = 0.2  # a command that nothing follows expires, and the gate relaxes
 LATE_HOPS = 2  # a hop that is this many hops old is decoded, but commands nothing
 _SNAPSHOT_S = 0.125
+_STOP_SEEN_S = 0.1
 _HISTORY = 24
 TOTAL = "sample to sent"
 _STAGES = ("wait", "filters + features", "engine", "decision", "gate + send", TOTAL)
@@ -78,6 +80,26 @@ def _milliseconds(microseconds: float | None) -> str:
     return "-" if microseconds is None else f"{microseconds / 1e3:.2f} ms"
 
 
+@contextmanager
+def closed_by(stop: threading.Event, source: Source) -> Iterator[None]:
+    """Close `source` once `stop` is set, however long the caller waits for its next block."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.is_set():
+            if stop.wait(_STOP_SEEN_S):
+                source.close()
+                return
+
+    watcher = threading.Thread(target=watch, name="stop", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
 class LiveRun:
     """Decodes a source and moves a hand until the source ends or `stop` is set.
 
@@ -116,17 +138,21 @@ class LiveRun:
         self._shown_ns = 0
 
     def run(self, stop: threading.Event) -> LiveSummary:
-        """Blocks until done. The guard must be started and armed by the caller, who also closes it."""
+        """Blocks until done; `stop` ends it within a moment, also while the source has no samples.
+
+        The guard must be started and armed by the caller, who also closes it.
+        """
         started_ns = time.monotonic_ns()
         gc.collect()
         gc.freeze()
         try:
             self._source.connect()
-            for block in self._source.blocks():
-                if stop.is_set():
-                    break
-                self._decode(block)
-                self._watch(block, started_ns)
+            with closed_by(stop, self._source):
+                for block in self._source.blocks():
+                    if stop.is_set():
+                        break
+                    self._decode(block)
+                    self._watch(block, started_ns)
         except Exception as error:
             self._guard.report_fault("decoder", repr(error))
             raise

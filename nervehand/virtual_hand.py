@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -109,18 +110,38 @@ def _saying(text: str, silent: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """An event that SIGINT, SIGTERM and SIGHUP (unless `nohup` ignores it) set; handlers are put back afterwards."""
-    stop = threading.Event()
+    """An event that SIGINT, SIGTERM and SIGHUP (unless `nohup` ignores it) set; handlers are put back afterwards.
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    numbers = [signal.SIGINT, signal.SIGTERM]
+    A thread sets it, told by the wake-up descriptor of the signal module: a handler written in Python runs only once
+    the main thread is back from what it waits for, which may be a device that will never answer.
+    """
+    numbers = {signal.SIGINT, signal.SIGTERM}
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
-    previous = {number: signal.signal(number, ask) for number in numbers}
+        numbers.add(signal.SIGHUP)
+    stop = threading.Event()
+    told, tell = socket.socketpair()
+    tell.setblocking(False)
+
+    def listen() -> None:
+        while received := told.recv(64):
+            if numbers & set(received):
+                stop.set()
+
+    listener = threading.Thread(target=listen, name="signals", daemon=True)
+    listener.start()
+    before = signal.set_wakeup_fd(tell.fileno(), warn_on_full_buffer=False)
+    previous = {number: signal.signal(number, _taken) for number in numbers}
     try:
         yield stop
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(before)
+        tell.shutdown(socket.SHUT_WR)
+        listener.join()
+        tell.close()
+        told.close()
+
+
+def _taken(number: int, frame: FrameType | None) -> None:
+    """The signal is answered by the thread that listens for it."""

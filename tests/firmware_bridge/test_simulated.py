@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.simulated import GESTURES, Schedule, SimulatedSource, SimulatedSubject
+from tests.closing import blocks_until_closed
 
 SUBJECT = SimulatedSubject(seed=4, n_channels=8, rate_hz=5000.0, schedule=Schedule(repetitions=2))
 
@@ -51,20 +52,24 @@ def test_movement_is_in_the_signal() -> None:
 
 
 def test_the_source_paces_by_its_samples_without_drift() -> None:
-    now_ns, slept_s = 0, []
+    now_ns = 0
 
-    def sleep(seconds: float) -> None:
+    def wait(seconds: float) -> bool:
         nonlocal now_ns
-        slept_s.append(seconds)
         now_ns += round(seconds * 1e9)
+        return False
 
-    source = SimulatedSource(SUBJECT, 100, n_samples=250, clock_ns=lambda: now_ns, sleep=sleep)
+    source = SimulatedSource(SUBJECT, 100, n_samples=250, clock_ns=lambda: now_ns, wait=wait)
     source.connect()
     blocks = list(source.blocks())
     assert [b.first_sample for b in blocks] == [0, 100, 200]
     assert [b.n_samples for b in blocks] == [100, 100, 50]
     assert [b.arrival_ns for b in blocks] == [20_000_000, 40_000_000, 50_000_000]
     assert np.concatenate([b.samples for b in blocks]).tobytes() == SUBJECT.samples(0, 250).tobytes()
+
+
+def test_closing_the_source_ends_a_wait_for_its_next_block() -> None:
+    assert blocks_until_closed(lambda clock: SimulatedSource(SUBJECT, 100, clock_ns=clock)) == []
 
 
 @pytest.mark.parametrize(

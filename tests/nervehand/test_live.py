@@ -34,6 +34,7 @@ from nervehand.live import LiveRun, LiveSummary
 from nervehand.recording import LiveRecorder, recording
 from nervehand.screen import NoScreen, Snapshot
 from tests.bundles import random_bundle
+from tests.closing import StoppedClock
 
 
 class WiredHand:
@@ -179,6 +180,23 @@ def test_an_exception_in_the_decode_path_reaches_the_gate_before_the_caller() ->
         assert guard.decision is not None
         assert guard.decision.state is not GateState.ARMED
     assert any("vanished" in text for text in events)
+
+
+def test_a_stop_ends_the_wait_for_a_source_that_has_stalled() -> None:
+    clock, stop, hand = StoppedClock(), threading.Event(), WiredHand()
+    gate = SafetyGate(GateLimits.for_hand(VIRTUAL_HAND), VIRTUAL_HAND.watchdog_action)
+    stalled = SimulatedSource(subject(), 25, clock_ns=clock)
+    ended: list[LiveSummary] = []
+    with GuardLoop(gate, hand) as guard:
+        live = LiveRun("test", stalled, bundle(), guard, hand, NoScreen())
+        runner = threading.Thread(target=lambda: ended.append(live.run(stop)), daemon=True)
+        runner.start()
+        assert clock.asked.wait(60)
+        assert not ended
+        stop.set()
+        runner.join(60)
+    assert [summary.hops for summary in ended] == [0]
+    assert not [thread for thread in threading.enumerate() if thread.name == "stop"]
 
 
 def test_the_screen_gets_a_complete_snapshot() -> None:

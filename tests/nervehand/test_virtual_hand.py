@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -31,3 +34,32 @@ def test_nohup_keeps_its_meaning() -> None:
             assert not stop.wait(0.05)
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_ctrl_c_ends_a_wait_for_a_source_that_has_stalled(tmp_path: Path) -> None:
+    """In a process of its own, since a run that does not end would take the tests with it."""
+    script = tmp_path / "stalled.py"
+    script.write_text(
+        """
+import signal, threading
+from firmware_bridge.simulated import SimulatedSource, SimulatedSubject
+from nervehand.live import closed_by
+from nervehand.virtual_hand import stop_on_signals
+from tests.closing import StoppedClock
+
+clock = StoppedClock()
+source = SimulatedSource(SimulatedSubject(1), 100, clock_ns=clock)
+source.connect()
+threading.Thread(
+    target=lambda: (clock.asked.wait(), signal.pthread_kill(threading.main_thread().ident, signal.SIGINT))
+).start()
+with stop_on_signals() as stop, closed_by(stop, source):
+    print(len(list(source.blocks())), stop.is_set())
+"""
+    )
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True, text=True, timeout=120, check=True, env={**os.environ, "PYTHONPATH": str(root)},
+    )  # fmt: skip
+    assert done.stdout.split() == ["0", "True"]
