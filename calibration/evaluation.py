@@ -26,10 +26,10 @@ from calibration.running import (
 from calibration.scores.errors import NotScoredError
 from calibration.scores.latency import algorithmic_latency_ms, held
 from calibration.scores.run import HOP_SCORES
+from decoder import engines
 from decoder.bundle import Bundle
 from decoder.chain import DecodeChain, FrontEnd
 from decoder.decision import Decision
-from decoder.engine import StepEngine
 from decoder.session.model import Session
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.hand import DOF_NAMES, N_DOF
@@ -152,7 +152,7 @@ def evaluate(
     z = bundle.normalisation.apply(stream.features, stream.masked)
     meaning = bundle_meaning(bundle)
     orders = [list(test)] if recorded_order else seeded_orders(test, n_orders, seed)
-    engine = StepEngine(bundle.step_graph)
+    engine = engines.load(bundle.step_graph)
     unscored_s = bundle.manifest.features.settings.window_samples / bundle.coefficients.rate_hz
     on_progress("scores")
     scores = score_decoder(

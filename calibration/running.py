@@ -26,7 +26,7 @@ N_ORDERS = 5
 
 
 class StepDecoder(Protocol):
-    """Anything that answers normalised features hop by hop and carries its state: `decoder.engine.StepEngine`."""
+    """Anything that answers normalised features hop by hop and carries its state: an `Engine`."""
 
     def reset(self) -> None: ...
 

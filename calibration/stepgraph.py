@@ -12,13 +12,15 @@ Outputs: `outputs` (1, o) unless the network has none, `probabilities` (1, g), t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+
+from firmware_bridge.errors import NervehandError
 
 Weights = NDArray[np.float32]
 Activation = Literal["none", "relu", "tanh", "silu"]
@@ -112,6 +114,39 @@ class StepNetwork:
         for layer in self._with_heads:
             found += [layer.input_bias, layer.recurrent_bias] if isinstance(layer, Gru) else [layer.bias]
         return found
+
+
+def to_bfloat16(network: StepNetwork) -> StepNetwork:
+    """The network with every matrix, but no bias, rounded to the nearest bfloat16 (ties to even), kept as float32.
+
+    Such weights take half the bytes to fetch (decoder/engines/program.py), which is what a step waits for.
+    """
+    outputs = None if network.outputs is None else _dense_to_bfloat16(network.outputs)
+    layers = tuple(_to_bfloat16(layer) for layer in network.layers)
+    return StepNetwork(layers, outputs, _dense_to_bfloat16(network.gesture))
+
+
+def _to_bfloat16(layer: Layer) -> Layer:
+    match layer:
+        case Dense():
+            return _dense_to_bfloat16(layer)
+        case CausalConv(weight=w):
+            return replace(layer, weight=_nearest_bfloat16(w))
+        case Gru(input_weight=w, recurrent_weight=u):
+            return replace(layer, input_weight=_nearest_bfloat16(w), recurrent_weight=_nearest_bfloat16(u))
+
+
+def _dense_to_bfloat16(layer: Dense) -> Dense:
+    return replace(layer, weight=_nearest_bfloat16(layer.weight))
+
+
+def _nearest_bfloat16(values: Weights) -> Weights:
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32).astype(np.uint64)
+    bits += 0x7FFF + ((bits >> 16) & 1)
+    rounded = (bits & 0xFFFF0000).astype(np.uint32).view(np.float32)
+    if not np.isfinite(rounded).all():
+        raise NervehandError("a weight is not finite or too large: train again")
+    return rounded
 
 
 def _n_in(layer: Layer) -> int:

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from decoder import features
+from decoder import engines, features
 from decoder.bundle import Bundle
 from decoder.conditioning import Coefficients, Conditioner, conditioned_names
 from decoder.decision import Decision
-from decoder.engine import StepEngine, StepShape
+from decoder.engine import StepShape
 from decoder.features import FeatureSettings
 from decoder.health import ChannelHealth
 from decoder.intent import EngineOutput, Intents
+from decoder.kernels import compiled
 from firmware_bridge.errors import NervehandError, StreamMismatchError
 from firmware_bridge.stream import SignalBlock, StreamInfo
 
@@ -105,10 +107,8 @@ class FrontEnd:
         t[3] = time.monotonic_ns()
         if block.n_samples:
             self.masked_now = healthy.mask[-1]
-        healthy_fraction = np.ones(len(index), np.float32)
-        if masked.any():
-            healthy_fraction -= masked.sum(1, dtype=np.float32) / np.float32(masked.shape[1])
-        return Features(values, masked, (index + 1) * self._decimation - 1, healthy_fraction), restarted
+        sample_index, healthy_fraction = _describe(index, masked, self._decimation)
+        return Features(values, masked, sample_index, healthy_fraction), restarted
 
 
 class DecodeChain:
@@ -127,7 +127,7 @@ class DecodeChain:
             info, bundle.coefficients, manifest.features.set, manifest.features.settings
         )
         self._normalisation = bundle.normalisation
-        self._engine = StepEngine(bundle.step_graph)
+        self._engine = engines.load(bundle.step_graph)
         _require_widths(bundle, self._engine.shape)
         span = np.array([o.upper - o.lower for o in manifest.outputs], np.float32)
         self._decision = Decision(manifest.decision, bundle.position_map, span, bundle.hop_s)
@@ -153,31 +153,82 @@ class DecodeChain:
             text = f"{block.lost_before} samples lost before sample {block.first_sample}: restarted, warming"
             self._on_event(ChainEvent(block.first_sample, "gap", text))
         z = self._normalisation.apply(found.values, found.masked)
-        outputs, probabilities = self._engine.process(z)
-        if not (np.isfinite(outputs).all() and np.isfinite(probabilities).all()):
+        answers, intents = [], []
+        hop = 0
+        while True:
+            raw, is_finite = self._answer(z, found, hop)
+            engine_end_ns = time.monotonic_ns()
+            answers.append(raw)
+            intents.append(self._decision.process(raw))
+            hop += len(raw)
+            if is_finite:
+                break
+            last = int(raw.sample_index[-1])
             self._on_event(
-                ChainEvent(block.first_sample, "fault", "the network's answer is not finite: restarted")
+                ChainEvent(last, "fault", "the network's answer is not finite: restarted, warming")
             )
-            self.reset()  # what leaves now is not finite either, and the gate answers that
-        engine_end_ns = time.monotonic_ns()
-        raw = EngineOutput(
-            found.sample_index,
-            outputs,
-            probabilities,
-            found.sample_index < self._warm_from,
-            found.healthy_fraction,
-        )
-        self.raw = raw
-        intents = self._decision.process(raw)
+            self._start(last + 1)
+        self.raw = _joined(answers)
         self.stage_ns[:4] = self.front_end.stage_ns
         self.stage_ns[4] = engine_end_ns
         self.stage_ns[5] = time.monotonic_ns()
-        return intents
+        return _joined(intents)
+
+    def _answer(self, z: NDArray[np.float32], found: Features, hop: int) -> tuple[EngineOutput, bool]:
+        """The network's answers from `hop` on, up to and with the first that is not finite, and whether all are."""
+        outputs, probabilities = self._engine.process(z[hop:])
+        warming, is_finite = _judge(outputs, probabilities, found.sample_index[hop:], self._warm_from)
+        here = slice(hop, hop + len(outputs))
+        return EngineOutput(
+            found.sample_index[here], outputs, probabilities, warming, found.healthy_fraction[here]
+        ), is_finite
 
     def _start(self, sample_index: int) -> None:
         self._engine.reset()
         self._decision.reset()
         self._warm_from = sample_index + self._warmup_samples
+
+
+T = TypeVar("T", EngineOutput, Intents)
+
+
+def _joined(parts: list[T]) -> T:
+    if len(parts) == 1:
+        return parts[0]
+    kind = type(parts[0])
+    return kind(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(kind)))
+
+
+@compiled
+def _describe(
+    index: NDArray[np.int64], masked: NDArray[np.bool_], decimation: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The raw sample that each conditioned index ends with, and the share of each row that is not masked."""
+    sample_index = np.empty(len(index), np.int64)
+    healthy_fraction = np.empty(len(index), np.float32)
+    for i in range(len(index)):
+        sample_index[i] = (index[i] + 1) * decimation - 1
+        n_masked = 0
+        for is_masked in masked[i]:
+            n_masked += is_masked
+        healthy_fraction[i] = np.float32(1) - np.float32(n_masked) / np.float32(masked.shape[1])
+    return sample_index, healthy_fraction
+
+
+@compiled
+def _judge(
+    outputs: NDArray[np.float32],
+    probabilities: NDArray[np.float32],
+    sample_index: NDArray[np.int64],
+    warm_from: int,
+) -> tuple[NDArray[np.bool_], bool]:
+    """Which hops are still warming, and whether the last answer is finite."""
+    n = len(outputs)
+    warming = np.empty(n, np.bool_)
+    for i in range(n):
+        warming[i] = sample_index[i] < warm_from
+    is_finite = n == 0 or (np.isfinite(outputs[n - 1]).all() and np.isfinite(probabilities[n - 1]).all())
+    return warming, is_finite
 
 
 def _require_widths(bundle: Bundle, shape: StepShape) -> None:

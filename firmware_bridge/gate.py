@@ -7,6 +7,7 @@ may send. docs/safety.md draws its states.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -49,13 +50,20 @@ class GateDecision:
     events: tuple[GateEvent, ...] = field(default=())
 
 
-def _between(
-    values: NDArray[np.float64],
-    low: NDArray[np.float32] | NDArray[np.float64],
-    high: NDArray[np.float32] | NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """As np.clip, without its overhead."""
-    return np.minimum(np.maximum(values, low), high)
+Positions = tuple[float, ...]
+"""Six positions, or as many speeds: plain numbers, because NumPy takes longer to be called than to add six of them."""
+
+REST: Positions = (0.0,) * N_DOF
+
+
+def _plain(values: NDArray[np.float32]) -> Positions:
+    return tuple(values.astype(np.float64).tolist())
+
+
+def _towards(start: float, target: float, reach: float, low: float, high: float) -> float:
+    """From `start` to `target`, both brought inside `low` to `high`, but no further than `reach`."""
+    start = min(max(start, low), high)
+    return start + min(max(min(max(target, low), high) - start, -reach), reach)
 
 
 class SafetyGate:
@@ -72,7 +80,10 @@ class SafetyGate:
         self._latched: Cause | None = None
         self._command: HandCommand | None = None
         self._command_since_ns = 0
-        self._positions = np.zeros(N_DOF)
+        self._positions = REST
+        self._lower, self._upper = _plain(limits.lower), _plain(limits.upper)
+        self._speed = _plain(limits.max_speed_per_s)
+        self._rest_band = float(np.float32(limits.rest_band))  # targets are float32, and 0.15 is rest
         self._sending = False
         self._step_ns: int | None = None
         self._link_down_ns: int | None = None
@@ -86,7 +97,7 @@ class SafetyGate:
     @property
     def at_rest(self) -> bool:
         """Whether what was last sent is rest in every DOF."""
-        return self._sending and not self._positions.any()
+        return self._sending and not any(self._positions)
 
     def arm(
         self, now_ns: int, who: str, link: LinkState, state: HandState | None, acknowledgement: str = ""
@@ -158,12 +169,12 @@ class SafetyGate:
             if not self._sending:
                 self._positions = self._start_from(state)
             target, speed = self._aim(action)
-            self._ramp(target, speed * dt_s)
+            self._ramp(target, speed, dt_s)
         self._sending = send
         if cause is Cause.LINK_LOST and self._mode is GateState.ARMED:
             self._mode = GateState.DISARMED
         events = self._show(now_ns, shown, cause)
-        return GateDecision(self._positions.astype(np.float32), send, shown, cause, events)
+        return GateDecision(np.array(self._positions, np.float32), send, shown, cause, events)
 
     def _plan(
         self, now_ns: int, link_up: bool, state: HandState | None
@@ -209,7 +220,7 @@ class SafetyGate:
             and self._latched is not None
             and RULES[self._latched].recovery is Recovery.THROUGH_REST
             and self._command is not None
-            and (np.abs(self._command.targets) <= self.limits.rest_band).all()
+            and all(abs(v) <= self._rest_band for v in self._command.targets.tolist())
         ):
             self._latched = None
         in_force = present if self._latched is None else [*present, self._latched]
@@ -228,10 +239,10 @@ class SafetyGate:
         age_ns = now_ns - min(command.issued_ns, self._command_since_ns)
         if now_ns >= command.expires_ns or age_ns >= self.limits.stale_after_s * NS:
             yield Cause.SILENCE
-        targets = np.asarray(command.targets)
-        if targets.shape != (N_DOF,) or not np.isfinite(targets).all():
+        targets = command.targets.tolist() if command.targets.shape == (N_DOF,) else [math.nan]
+        if not all(map(math.isfinite, targets)):
             yield Cause.MALFORMED
-        elif (np.abs(targets) > 1).any():
+        elif any(abs(v) > 1 for v in targets):
             yield Cause.OUT_OF_RANGE
         if not command.quality.healthy_fraction >= self.limits.min_healthy_fraction:
             yield Cause.UNHEALTHY
@@ -240,29 +251,28 @@ class SafetyGate:
         if not command.quality.confidence >= self.limits.min_confidence:
             yield Cause.LOW_CONFIDENCE
 
-    def _aim(self, action: SafeAction | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Where to go (6,) and how fast (6,) per second."""
-        speed = self.limits.max_speed_per_s.astype(np.float64)
+    def _aim(self, action: SafeAction | None) -> tuple[Positions, Positions]:
+        """Where to go, and how fast (per second), for each DOF."""
         if action is None and self._command is not None:
-            return self._command.targets.astype(np.float64), speed
+            return tuple(self._command.targets.tolist()), self._speed
         if action is SafeAction.RELEASE:
-            return np.zeros(N_DOF), speed
+            return REST, self._speed
         if action is SafeAction.RELAX:
-            return np.zeros(N_DOF), np.minimum(speed, 1.0 / self.limits.relax_duration_s)
-        return self._positions, speed
+            slow = 1.0 / self.limits.relax_duration_s
+            return REST, tuple(min(speed, slow) for speed in self._speed)
+        return self._positions, self._speed
 
-    def _start_from(self, state: HandState | None) -> NDArray[np.float64]:
+    def _start_from(self, state: HandState | None) -> Positions:
         """Where the hand says it is; what was last sent for a DOF that it does not measure."""
         if state is None or state.positions.shape != (N_DOF,):
             return self._positions
-        reported = state.positions.astype(np.float64)
-        return np.where(np.isfinite(reported), reported, self._positions)
+        reported = zip(state.positions.tolist(), self._positions, strict=True)
+        return tuple(float(there) if math.isfinite(there) else sent for there, sent in reported)
 
-    def _ramp(self, target: NDArray[np.float64], reach: NDArray[np.float64]) -> None:
-        """Go towards `target`, no further than `reach`; rounding to float32 cannot pass a float32 limit."""
-        inside = _between(self._positions, self.limits.lower, self.limits.upper)
-        wanted = _between(target, self.limits.lower, self.limits.upper)
-        self._positions = inside + _between(wanted - inside, -reach, reach)
+    def _ramp(self, target: Positions, speed: Positions, dt_s: float) -> None:
+        """Go towards `target`, as far as `dt_s` allows; rounding to float32 cannot pass a float32 limit."""
+        dofs = zip(self._positions, target, speed, self._lower, self._upper, strict=True)
+        self._positions = tuple(_towards(at, to, v * dt_s, low, high) for at, to, v, low, high in dofs)
 
     def _show(self, now_ns: int, state: GateState, cause: Cause | None) -> tuple[GateEvent, ...]:
         if (state, cause) == self._shown:

@@ -1,9 +1,9 @@
 """`nervehand bench`: compute per hop, block in to command out, beside its baselines in the same run.
 
-Three chains are timed, each by itself, in interleaved runs: ours (conditioning, features, step engine, decision
-and safety gate), the bare matrix-vector products of the same network, and the paper-style chain of
-calibration/paper_style.py. Hot is back to back; paced is one hop per period after other memory was touched, so
-that weights have to come back into the cache, as in use. Medians over the runs of p50 and of p99.
+Four things are timed, each by itself, in interleaved runs: our chain (conditioning, features, step engine, decision
+and safety gate), its step graph on ONNX Runtime, the bare matrix-vector products of the same network, and the
+paper-style chain of calibration/paper_style.py. Hot is back to back; paced is one hop per period after other memory was
+touched, so that weights have to come back into the cache, as in use. Medians over the runs of p50 and of p99.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 
 from calibration.front_end import default_front_end
 from calibration.shapes import random_step_network
-from calibration.stepgraph import StepNetwork, build_step_graph
+from calibration.stepgraph import StepNetwork, build_step_graph, to_bfloat16
 from decoder.bundle import Bundle, FeatureSpec, Manifest, OutputSpec, StreamSpec, Training
 from decoder.chain import DecodeChain
 from decoder.conditioning_design import design
 from decoder.decision import DecisionSettings, PositionMap
+from decoder.engines.onnx_runtime import OnnxRuntimeEngine
 from decoder.features import column_names
 from decoder.features.time_domain import FEATURE_NAMES
 from decoder.normalisation import CLIP, Normalisation
@@ -121,6 +122,23 @@ class _BareProducts:
         return {"bare_products": (time.monotonic_ns() - start_ns) / 1e3}
 
 
+class _OnnxRuntime:
+    """The same step graph on ONNX Runtime, one thread."""
+
+    stages = ("onnx_runtime",)
+
+    def __init__(self, step_graph: bytes) -> None:
+        self._engine = OnnxRuntimeEngine(step_graph)
+        self._z = (
+            np.random.default_rng(4).standard_normal((1, self._engine.shape.n_features)).astype(np.float32)
+        )
+
+    def hop(self) -> dict[str, float]:
+        start_ns = time.monotonic_ns()
+        self._engine.process(self._z)
+        return {"onnx_runtime": (time.monotonic_ns() - start_ns) / 1e3}
+
+
 class _PaperStyle:
     """The baseline chain; needs the extra `train`."""
 
@@ -154,7 +172,7 @@ class _PaperStyle:
         return {"paper_style": (time.monotonic_ns() - start_ns) / 1e3}
 
 
-Timed = _Chain | _BareProducts | _PaperStyle
+Timed = _Chain | _BareProducts | _OnnxRuntime | _PaperStyle
 
 
 def bench_bundle(settings: BenchSettings, network: StepNetwork) -> tuple[Bundle, StreamInfo]:
@@ -206,9 +224,11 @@ def bench_bundle(settings: BenchSettings, network: StepNetwork) -> tuple[Bundle,
 
 def measure(settings: BenchSettings, say: Callable[[str], None] = lambda text: None) -> dict[str, object]:
     """All figures of one bench, names as METRICS has them; None where a baseline cannot run."""
-    network = random_step_network(settings.network, 14 * settings.channels, N_DOF, _N_GESTURES, seed=0)
+    network = to_bfloat16(
+        random_step_network(settings.network, 14 * settings.channels, N_DOF, _N_GESTURES, seed=0)
+    )
     ours = _Chain(settings, network)
-    chains: list[Timed] = [ours, _BareProducts(network)]
+    chains: list[Timed] = [ours, _BareProducts(network), _OnnxRuntime(ours.bundle.step_graph)]
     baseline_note = ""
     try:
         chains.append(_PaperStyle(settings, ours.bundle))
@@ -324,6 +344,7 @@ def run_bench(
         "block in to command out": "chain",
         "  conditioning + features": "conditioning_features",
         "  engine": "engine",
+        "the same graph on ONNX Runtime": "onnx_runtime",
         "bare products": "bare_products",
         "paper-style chain": "paper_style",
     }

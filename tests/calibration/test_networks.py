@@ -13,7 +13,7 @@ from calibration.networks import StepModule, available, load  # noqa: E402
 from calibration.networks._gru import GatedRecurrentUnit  # noqa: E402
 from calibration.shapes import SHAPES, random_step_network  # noqa: E402
 from calibration.stepgraph import TENSORRT_8_2_OPERATORS, build_step_graph  # noqa: E402
-from decoder.engine import StepEngine  # noqa: E402
+from decoder import engines  # noqa: E402
 from firmware_bridge.errors import NervehandError  # noqa: E402
 
 NAMES = ("compact", "paper")
@@ -75,7 +75,7 @@ def test_the_step_graph_is_the_network(name: str, n_features: int, n_outputs: in
     x = torch.randn(200, 1, n_features)
     with torch.no_grad():
         outputs, logits, _ = module(x, module.initial_state(1))
-    engine = StepEngine(build_step_graph(module.step_network()))
+    engine = engines.load(build_step_graph(module.step_network()))
     said, probabilities = engine.process(x[:, 0].numpy())
     assert np.abs(probabilities - torch.softmax(logits[:, 0], 1).numpy()).max() <= 1e-5
     if n_outputs:

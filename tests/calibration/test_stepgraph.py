@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from calibration.stepgraph import (
     IR_VERSION,
@@ -16,8 +18,10 @@ from calibration.stepgraph import (
     StepNetwork,
     Weights,
     build_step_graph,
+    to_bfloat16,
 )
-from decoder.engine import StepEngine
+from decoder import engines
+from firmware_bridge.errors import NervehandError
 
 
 def weights(seed: int, *shape: int) -> Weights:
@@ -76,7 +80,7 @@ def reference(network: StepNetwork, x: Weights) -> tuple[Weights, Weights]:
 @pytest.mark.parametrize("with_outputs", [True, False])
 def test_the_graph_computes_its_layers_with_the_state_carried(with_outputs: bool) -> None:
     network, x = small_network(with_outputs), weights(0, 200, 5) * 5
-    outputs, probabilities = StepEngine(build_step_graph(network)).process(x)
+    outputs, probabilities = engines.load(build_step_graph(network)).process(x)
     expected_outputs, expected_probabilities = reference(network, x)
     np.testing.assert_allclose(outputs, expected_outputs, atol=2e-6)
     np.testing.assert_allclose(probabilities, expected_probabilities, atol=2e-6)
@@ -108,3 +112,25 @@ def test_matrices_are_the_bare_work_of_a_step() -> None:
     ]
     n_biases = 7 + 6 + 6 + 24 + 24 + 2 + 3
     assert network.n_parameters == sum(m.size for m in network.matrices()) + n_biases
+
+
+@given(st.lists(st.floats(-(2.0**100), 2.0**100, width=32), min_size=1, max_size=30))
+def test_bfloat16_is_the_nearest_value_with_an_even_last_bit_at_a_tie(values: list[float]) -> None:
+    weight = np.array(values, np.float32)[:, None]
+    network = StepNetwork(
+        (Dense(weight, np.zeros(1, np.float32)),), None, Dense(weight, np.zeros(1, np.float32))
+    )
+    rounded = to_bfloat16(network).gesture.weight
+    assert not (rounded.view(np.uint32) & 0xFFFF).any()
+    below = weight.view(np.uint32) & 0xFFFF0000
+    neighbours = np.stack([below, below + 0x10000]).view(np.float32).astype(np.float64)
+    errors = np.abs(neighbours - weight)
+    assert np.array_equal(np.abs(rounded - weight.astype(np.float64)), errors.min(0))
+    tied = errors[0] == errors[1]
+    assert not (rounded.view(np.uint32)[tied] & 0x10000).any()
+
+
+def test_a_matrix_that_rounds_to_infinity_is_an_error() -> None:
+    largest = np.full((1, 1), np.finfo(np.float32).max)
+    with pytest.raises(NervehandError, match="too large"):
+        to_bfloat16(StepNetwork((), None, Dense(largest, np.zeros(1, np.float32))))

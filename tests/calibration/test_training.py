@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 from calibration.datasets import Piece  # noqa: E402
 from calibration.stepgraph import StepNetwork, build_step_graph  # noqa: E402
 from calibration.training import Progress, TrainingSet, one_cycle, train  # noqa: E402
-from decoder.engine import StepEngine  # noqa: E402
+from decoder import engines  # noqa: E402
 from firmware_bridge.errors import NervehandError  # noqa: E402
 
 N_TRIALS, HOPS = 24, 120
@@ -49,7 +49,7 @@ def learned() -> StepNetwork:
 
 def test_it_learns_gestures_and_truth_in_the_truth_s_units(learned: StepNetwork) -> None:
     unseen = a_training_set(seed=9)
-    outputs, probabilities = StepEngine(build_step_graph(learned)).process(unseen.z)
+    outputs, probabilities = engines.load(build_step_graph(learned)).process(unseen.z)
     assert (probabilities.argmax(1) == unseen.label)[STEADY].mean() > 0.95
     assert unseen.truth is not None
     error = np.abs(outputs - unseen.truth)[STEADY].mean(0)
@@ -61,7 +61,7 @@ def test_a_masked_channel_costs_little(learned: StepNetwork) -> None:
     unseen = a_training_set(seed=9)
     z = unseen.z.copy()
     z[:, 2] = 0.0  # what a masked feature becomes: its training mean
-    _, probabilities = StepEngine(build_step_graph(learned)).process(z)
+    _, probabilities = engines.load(build_step_graph(learned)).process(z)
     assert (probabilities.argmax(1) == unseen.label)[STEADY].mean() > 0.85
 
 
@@ -105,7 +105,7 @@ def test_a_stopped_fit_keeps_what_it_has(stop_at: int) -> None:
     assert trained.stopped_early
     assert trained.metrics["steps"] == stop_at
     assert said[-1].step == stop_at
-    _, probabilities = StepEngine(build_step_graph(trained.step_network)).process(a_training_set().z[:20])
+    _, probabilities = engines.load(build_step_graph(trained.step_network)).process(a_training_set().z[:20])
     assert np.isfinite(probabilities).all()
 
 
@@ -118,7 +118,7 @@ def test_without_labels_it_learns_the_truth_alone() -> None:
     data = a_training_set()
     data = replace(data, label=np.full_like(data.label, -1), n_gestures=1)
     trained = train(data, "compact", n_steps=40)
-    outputs, _ = StepEngine(build_step_graph(trained.step_network)).process(data.z)
+    outputs, _ = engines.load(build_step_graph(trained.step_network)).process(data.z)
     assert data.truth is not None
     assert np.corrcoef(outputs[:, 0], data.truth[:, 0])[0, 1] > 0.9
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from numpy.typing import NDArray
 
+from calibration.stepgraph import CausalConv, Dense, StepNetwork, build_step_graph
 from decoder.bundle import Bundle
 from decoder.chain import ChainEvent, DecodeChain
 from decoder.intent import Intents
@@ -131,21 +132,38 @@ def test_what_is_not_finite_never_reaches_an_intent_and_lowers_the_healthy_share
     assert intents.healthy_fraction[0] == 1.0
 
 
-def test_a_network_that_answers_nan_is_an_event_and_the_nan_stays_visible() -> None:
-    from calibration.stepgraph import CausalConv, Dense, StepNetwork, build_step_graph
-
+def broken_bundle() -> Bundle:
+    """A decoder whose network overflows at a large first feature, and remembers that for a hop."""
     n = bundle().normalisation.n_features
-    weight = np.full((n, 4), np.float32(3e38))
+    weight = np.zeros((2, n, 4), np.float32)
+    weight[:, 0] = 3e38
     broken = StepNetwork(
-        (CausalConv(weight[None], np.zeros(4, np.float32)),),
-        Dense(np.full((4, 6), np.float32(1e38)), np.zeros(6, np.float32)),
-        Dense(np.full((4, 3), np.float32(-1e38)), np.zeros(3, np.float32)),
+        (CausalConv(weight, np.zeros(4, np.float32)),),
+        Dense(np.full((4, 6), np.float32(1e-38)), np.zeros(6, np.float32)),
+        Dense(np.full((4, 3), np.float32(-1e-38)), np.zeros(3, np.float32)),
     )
+    return replace(bundle(), step_graph=build_step_graph(broken))
+
+
+def test_an_answer_that_is_not_finite_stays_visible_and_is_forgotten_before_the_next_hop() -> None:
     events: list[ChainEvent] = []
-    chain = DecodeChain(replace(bundle(), step_graph=build_step_graph(broken)), subject().info, events.append)
-    intents = chain.process(SignalBlock(nerve()[:2000], 0))
-    assert not np.isfinite(intents.positions).all()
-    assert events[0].kind == "fault"
+    chain = DecodeChain(broken_bundle(), subject().info, events.append)
+    intents = chain.process(SignalBlock(nerve(), 0))
+    bad = ~np.isfinite(intents.outputs).all(1)
+    assert 0 < bad.sum() < len(bad)
+    assert [event.sample_index for event in events] == intents.sample_index[bad].tolist()
+    assert {event.kind for event in events} == {"fault"}
+    warmup = round(bundle().manifest.warmup_s * RATE_HZ)
+    last = intents.sample_index[bad][-1]
+    after = intents.sample_index[intents.sample_index > last]
+    assert intents.warming[intents.sample_index > last].tolist() == (after <= last + warmup).tolist()
+    assert chain.raw is not None
+    assert len(chain.raw) == len(intents)
+
+
+def test_where_an_answer_is_not_finite_any_cutting_gives_the_same_bits_too() -> None:
+    made = broken_bundle()
+    assert_any_cut(lambda: stepper(made, subject().info), [nerve()])
 
 
 def test_integer_samples_with_a_scale_are_the_same_stream() -> None:

@@ -11,7 +11,7 @@ from tests.nervehand.conftest import Run
 
 pytest.importorskip("torch", reason="the paper-style baseline needs the extra `train`")
 
-TIMES = ("chain", "conditioning_features", "engine", "bare_products", "paper_style")
+TIMES = ("chain", "conditioning_features", "engine", "onnx_runtime", "bare_products", "paper_style")
 
 
 @pytest.fixture(scope="module")

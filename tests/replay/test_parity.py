@@ -15,9 +15,9 @@ from calibration.datasets import session_stream  # noqa: E402
 from calibration.front_end import default_front_end  # noqa: E402
 from calibration.networks import StepModule, load  # noqa: E402
 from calibration.stepgraph import build_step_graph  # noqa: E402
+from decoder import engines  # noqa: E402
 from decoder.chain import FrontEnd  # noqa: E402
 from decoder.conditioning_design import design  # noqa: E402
-from decoder.engine import StepEngine  # noqa: E402
 from decoder.importers import ninapro  # noqa: E402
 from decoder.normalisation import fit_normalisation  # noqa: E402
 from decoder.session.model import Session  # noqa: E402
@@ -62,7 +62,7 @@ def largest_difference(name: str, session: Session, n_outputs: int, n_gestures: 
     module = trained_a_little(name, z, n_outputs, n_gestures)
     with torch.no_grad():
         outputs, logits, _ = module(torch.from_numpy(z)[:, None], module.initial_state(1))
-    said, probabilities = StepEngine(build_step_graph(module.step_network())).process(z)
+    said, probabilities = engines.load(build_step_graph(module.step_network())).process(z)
     assert len(said) == len(z) > 1000
     return max(
         float(np.abs(said - outputs[:, 0].numpy()).max()),

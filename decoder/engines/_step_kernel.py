@@ -1,0 +1,174 @@
+"""The compiled part of the step program: every operation of every hop in one call.
+
+A matrix's products are added row by row of the matrix, in order, side by side over its columns: the sums are the same
+on every machine, whatever the width of its vectors.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decoder.kernels import compiled
+
+# Fields of an operation: what it does, where the result lies and how long it is, the same of its input, and two more
+# (where weights and bias begin; where a second input begins).
+OPERATION, OUT, N_OUT, IN, N_IN, THIRD, FOURTH, N_FIELDS = range(8)
+COPY, GEMM, GEMM_HALVED, RELU, SIGMOID, TANH, ADD, SUB, MUL, SOFTMAX = range(10)
+
+LARGEST_EXPONENT = np.float32(88.0)
+"""Of exp: float32 ends at exp(88.72)."""
+LOG2_E = np.float32(1.44269504)
+LN2_HIGH, LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
+"""ln 2 in two parts, the first exact for every exponent (Cody and Waite 1980)."""
+# exp(r) = 1 + r + r² P(r) for |r| <= ln 2 / 2: the Taylor series to r^7, whose error there is below 1e-8.
+P2, P3, P4 = np.float32(1 / 2), np.float32(1 / 6), np.float32(1 / 24)
+P5, P6, P7 = np.float32(1 / 120), np.float32(1 / 720), np.float32(1 / 5040)
+ONE, TWO, HALF = np.float32(1), np.float32(2), np.float32(0.5)
+
+
+@compiled
+def _exp(x: np.float32) -> np.float32:
+    """exp(x) within 2e-7 of its value, as if x were at most LARGEST_EXPONENT; 0 from -88 downwards; NaN of NaN.
+
+    Not a call of a mathematics library: a loop over it becomes vector instructions, with the same bits everywhere.
+    """
+    if x > LARGEST_EXPONENT:
+        x = LARGEST_EXPONENT
+    if x < -LARGEST_EXPONENT:
+        x = -LARGEST_EXPONENT
+    n = np.floor(x * LOG2_E + HALF)
+    r = (x - n * LN2_HIGH) - n * LN2_LOW
+    p = P7
+    p = p * r + P6
+    p = p * r + P5
+    p = p * r + P4
+    p = p * r + P3
+    p = p * r + P2
+    p = p * (r * r) + r + ONE
+    exponent = np.uint32(np.uint32(np.int32(n) + np.int32(127)) << np.uint32(23))
+    scaled: np.float32 = p * exponent.view(np.float32)
+    return scaled
+
+
+@compiled
+def _gemm(
+    x: NDArray[np.float32], weight: NDArray[np.float32], bias: NDArray[np.float32], y: NDArray[np.float32]
+) -> None:
+    """y (m,) = x (n,) @ weight (n * m,) + bias (m,)."""
+    n, m = len(x), len(y)
+    y[:] = bias
+    even = n - n % 4
+    for i in range(0, even, 4):
+        a, b, c, d = x[i], x[i + 1], x[i + 2], x[i + 3]
+        w0, w1 = weight[i * m : (i + 1) * m], weight[(i + 1) * m : (i + 2) * m]
+        w2, w3 = weight[(i + 2) * m : (i + 3) * m], weight[(i + 3) * m : (i + 4) * m]
+        for j in range(m):
+            y[j] = (((y[j] + a * w0[j]) + b * w1[j]) + c * w2[j]) + d * w3[j]
+    for i in range(even, n):
+        a = x[i]
+        w0 = weight[i * m : (i + 1) * m]
+        for j in range(m):
+            y[j] += a * w0[j]
+
+
+@compiled
+def _whole(half: np.uint16) -> np.float32:
+    """The float32 whose upper 16 bits these are."""
+    return np.uint32(np.uint32(half) << np.uint32(16)).view(np.float32)
+
+
+@compiled
+def _gemm_halved(
+    x: NDArray[np.float32], weight: NDArray[np.uint16], bias: NDArray[np.float32], y: NDArray[np.float32]
+) -> None:
+    """As `_gemm`, bit for bit, from the upper halves of the weights."""
+    n, m = len(x), len(y)
+    y[:] = bias
+    even = n - n % 4
+    for i in range(0, even, 4):
+        a, b, c, d = x[i], x[i + 1], x[i + 2], x[i + 3]
+        w0, w1 = weight[i * m : (i + 1) * m], weight[(i + 1) * m : (i + 2) * m]
+        w2, w3 = weight[(i + 2) * m : (i + 3) * m], weight[(i + 3) * m : (i + 4) * m]
+        for j in range(m):
+            sum_ab = (y[j] + a * _whole(w0[j])) + b * _whole(w1[j])
+            y[j] = (sum_ab + c * _whole(w2[j])) + d * _whole(w3[j])
+    for i in range(even, n):
+        a = x[i]
+        w0 = weight[i * m : (i + 1) * m]
+        for j in range(m):
+            y[j] += a * _whole(w0[j])
+
+
+@compiled
+def _softmax(x: NDArray[np.float32], y: NDArray[np.float32]) -> None:
+    largest = x[0]
+    for v in x:
+        largest = v if v > largest or v != v else largest
+    total = np.float32(0)
+    for j in range(len(x)):
+        y[j] = _exp(x[j] - largest)
+        total += y[j]
+    for j in range(len(x)):
+        y[j] /= total
+
+
+@compiled
+def run_steps(
+    operations: NDArray[np.int64],
+    exact: NDArray[np.float32],
+    halved: NDArray[np.uint16],
+    arena: NDArray[np.float32],
+    features_at: int,
+    outputs_at: int,
+    probabilities_at: int,
+    z: NDArray[np.float32],
+    outputs: NDArray[np.float32],
+    probabilities: NDArray[np.float32],
+) -> int:
+    """One step of the program for each row of `z` (n, f): fills `outputs` (n, o) and `probabilities` (n, g).
+
+    Stops after the first answer that is not finite; how many steps were made.
+    """
+    for hop in range(len(z)):
+        arena[features_at : features_at + z.shape[1]] = z[hop]
+        for operation in operations:
+            kind, third = operation[OPERATION], operation[THIRD]
+            y = arena[operation[OUT] : operation[OUT] + operation[N_OUT]]
+            x = arena[operation[IN] : operation[IN] + operation[N_IN]]
+            if kind in (GEMM, GEMM_HALVED):
+                n_weights = len(x) * len(y)
+                bias = exact[operation[FOURTH] : operation[FOURTH] + len(y)]
+                if kind == GEMM:
+                    _gemm(x, exact[third : third + n_weights], bias, y)
+                else:
+                    _gemm_halved(x, halved[third : third + n_weights], bias, y)
+            elif kind == COPY:
+                y[:] = x
+            elif kind == RELU:
+                for j in range(len(y)):
+                    y[j] = x[j] if x[j] > 0 or x[j] != x[j] else np.float32(0)
+            elif kind == SIGMOID:
+                for j in range(len(y)):
+                    y[j] = ONE / (ONE + _exp(-x[j]))
+            elif kind == TANH:
+                for j in range(len(y)):
+                    y[j] = ONE - TWO / (ONE + _exp(TWO * x[j]))
+            elif kind == SOFTMAX:
+                _softmax(x, y)
+            else:
+                other = arena[third : third + len(y)]
+                if kind == ADD:
+                    for j in range(len(y)):
+                        y[j] = x[j] + other[j]
+                elif kind == SUB:
+                    for j in range(len(y)):
+                        y[j] = x[j] - other[j]
+                else:
+                    for j in range(len(y)):
+                        y[j] = x[j] * other[j]
+        outputs[hop] = arena[outputs_at : outputs_at + outputs.shape[1]]
+        probabilities[hop] = arena[probabilities_at : probabilities_at + probabilities.shape[1]]
+        if not (np.isfinite(outputs[hop]).all() and np.isfinite(probabilities[hop]).all()):
+            return hop + 1
+    return len(z)

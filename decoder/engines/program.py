@@ -1,0 +1,258 @@
+"""An ONNX step graph as a program: operations over one array of float32, which a kernel runs in a single call.
+
+Every value of the graph has its place in the array (the arena). What only renames or cuts a value (Identity, Slice,
+Split) takes no operation: the result is a view of the same place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from decoder.engine import StepShape, step_shape
+from decoder.engines import _step_kernel as kernel
+from firmware_bridge.errors import NervehandError
+
+ALIGNED = 16
+"""Places and weights begin at multiples of this many values: one 512-bit register, one cache line."""
+
+
+class UnknownOperatorError(NervehandError):
+    """A step graph that may be right, but holds something that a program has no operation for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a value (1, length) lies in the arena."""
+
+    start: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepProgram:
+    """Operations (n, kernel.N_FIELDS) int64 in order, what they read, and where what goes in and comes out lies.
+
+    `exact` holds float32 weights and biases; `halved` the upper 16 bits of weights whose lower 16 are all zero
+    (bfloat16), which is half to fetch and loses nothing. `outputs` has length 0 in a decoder of gestures alone.
+    """
+
+    shape: StepShape
+    operations: NDArray[np.int64]
+    exact: NDArray[np.float32]
+    halved: NDArray[np.uint16]
+    n_arena: int
+    features: Place
+    outputs: Place
+    probabilities: Place
+    states: tuple[Place, ...]
+
+
+def compile_program(step_graph: bytes) -> StepProgram:
+    """The program of a step graph.
+
+    Raises NervehandError if the bytes are not a step graph, and UnknownOperatorError where it holds an operator, an
+    attribute or a shape that a program cannot express.
+    """
+    try:
+        model = onnx.load_model_from_string(step_graph)
+    except DecodeError as error:
+        raise NervehandError(
+            "the step graph cannot be loaded (no ONNX file): export the decoder again"
+        ) from error
+    return _Compiler(model.graph).program()
+
+
+def _values(tensor: onnx.TensorProto) -> NDArray[np.generic]:
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        raise NervehandError(
+            f"{tensor.name} of the step graph lies in another file: export the decoder again"
+        )
+    try:
+        return numpy_helper.to_array(tensor)
+    except (TypeError, ValueError) as error:
+        raise NervehandError(
+            f"{tensor.name} of the step graph is damaged: export the decoder again"
+        ) from error
+
+
+def _sizes(values: list[onnx.ValueInfoProto]) -> dict[str, list[int]]:
+    def size(dimension: onnx.TensorShapeProto.Dimension) -> int:
+        return dimension.dim_value if dimension.HasField("dim_value") else -1
+
+    return {v.name: [size(d) for d in v.type.tensor_type.shape.dim] for v in values}
+
+
+class _Compiler:
+    """Walks the nodes in order and gives each value its place."""
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        inputs, outputs = _sizes(list(graph.input)), _sizes(list(graph.output))
+        self._shape = step_shape(inputs, outputs)
+        self._graph = graph
+        constants = {tensor.name: _values(tensor) for tensor in graph.initializer}
+        self._weights = {n: v.astype(np.float32) for n, v in constants.items() if v.dtype == np.float32}
+        self._integers = {n: v.astype(np.int64) for n, v in constants.items() if v.dtype == np.int64}
+        self._places: dict[str, Place] = {}
+        self._operations: list[tuple[int, ...]] = []
+        self._exact: list[NDArray[np.float32]] = []
+        self._halved: list[NDArray[np.uint16]] = []
+        self._n_arena = self._n_exact = self._n_halved = 0
+        for name, (_, length) in inputs.items():
+            self._places[name] = self._new(length)
+
+    def program(self) -> StepProgram:
+        for node in self._graph.node:
+            self._add(node)
+        lengths = self._shape.state_lengths
+        states = tuple(self._place(f"state_{i}", n) for i, n in enumerate(lengths))
+        following = [self._place(f"state_{i}_next", n) for i, n in enumerate(lengths)]
+        # A state that is handed on as it is must be read before it is replaced.
+        for i, place in enumerate(following):
+            if any(place.start < s.start + s.length and s.start < place.start + place.length for s in states):
+                following[i] = self._new(place.length)
+                self._emit(kernel.COPY, following[i], place)
+        for state, place in zip(states, following, strict=True):
+            self._emit(kernel.COPY, state, place)
+        probabilities = self._place("probabilities", self._shape.n_gestures)
+        n_outputs = self._shape.n_outputs
+        outputs = self._place("outputs", n_outputs) if n_outputs else Place(0, 0)
+        return StepProgram(
+            self._shape,
+            np.array(self._operations, np.int64).reshape(-1, kernel.N_FIELDS),
+            np.concatenate([np.zeros(0, np.float32), *self._exact]),
+            np.concatenate([np.zeros(0, np.uint16), *self._halved]),
+            self._n_arena,
+            self._places["features"],
+            outputs,
+            probabilities,
+            states,
+        )
+
+    def _add(self, node: onnx.NodeProto) -> None:
+        attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        match node.op_type:
+            case "Gemm":
+                self._gemm(node, attributes)
+            case "Concat":
+                self._require(node, attributes.pop("axis", None) in (1, -1) and not attributes)
+                self._concat(node)
+            case "Slice":
+                self._slice(node)
+            case "Split":
+                self._require(node, attributes.pop("axis", None) in (1, -1) and not attributes)
+                self._split(node)
+            case "Identity":
+                self._places[node.output[0]] = self._place(node.input[0])
+            case "Softmax":
+                self._require(node, attributes.pop("axis", -1) in (1, -1) and not attributes)
+                self._elementwise(node, kernel.SOFTMAX)
+            case "Relu" | "Sigmoid" | "Tanh" | "Add" | "Sub" | "Mul" as name:
+                self._elementwise(node, getattr(kernel, name.upper()))
+            case other:
+                raise UnknownOperatorError(f"the step graph holds {other}, which no program has")
+
+    def _gemm(self, node: onnx.NodeProto, attributes: dict[str, object]) -> None:
+        """x @ weight + bias, with constant weight (n_in, n_out) and bias (n_out,)."""
+        plain = all(
+            attributes.get(k, v) == v
+            for k, v in (("alpha", 1.0), ("beta", 1.0), ("transA", 0), ("transB", 0))
+        )
+        self._require(node, plain and len(node.input) == 3)
+        x = self._place(node.input[0])
+        weight, bias = (self._weights.get(name) for name in node.input[1:])
+        if weight is None or bias is None:
+            raise UnknownOperatorError("a Gemm of the step graph has a matrix or a bias that is computed")
+        self._require(node, weight.ndim == 2 and bias.size == weight.shape[1] and weight.shape[0] == x.length)
+        out = self._result(node, weight.shape[1])
+        weights_at, is_halved = self._matrix(weight)
+        bias_at = self._constant(bias)
+        self._emit(kernel.GEMM_HALVED if is_halved else kernel.GEMM, out, x, weights_at, bias_at)
+
+    def _concat(self, node: onnx.NodeProto) -> None:
+        parts = [self._place(name) for name in node.input]
+        out = self._result(node, sum(part.length for part in parts))
+        start = out.start
+        for part in parts:
+            self._emit(kernel.COPY, Place(start, part.length), part)
+            start += part.length
+
+    def _slice(self, node: onnx.NodeProto) -> None:
+        found = [self._integers.get(name) for name in node.input[1:]]
+        bounds = [int(b.item()) for b in found if b is not None and b.size == 1]
+        self._require(node, len(found) == len(bounds) in (3, 4))
+        start, stop, axis, step = (*bounds, 1)[:4]
+        x = self._place(node.input[0])
+        self._require(node, axis in (1, -1) and step == 1)
+        start, stop, _ = slice(start, stop).indices(x.length)
+        self._require(node, stop > start)
+        self._places[node.output[0]] = Place(x.start + start, stop - start)
+
+    def _split(self, node: onnx.NodeProto) -> None:
+        x = self._place(node.input[0])
+        n = len(node.output)
+        if len(node.input) > 1:
+            given = self._integers.get(node.input[1])
+            self._require(node, given is not None and given.size == n and int(given.sum()) == x.length)
+            lengths = [] if given is None else [int(v) for v in given]
+        else:
+            self._require(node, x.length % n == 0)
+            lengths = [x.length // n] * n
+        start = x.start
+        for name, length in zip(node.output, lengths, strict=True):
+            self._places[name] = Place(start, length)
+            start += length
+
+    def _elementwise(self, node: onnx.NodeProto, operation: int) -> None:
+        parts = [self._place(name) for name in node.input]
+        self._require(node, len({part.length for part in parts}) == 1)
+        self._emit(operation, self._result(node, parts[0].length), parts[0], parts[-1].start)
+
+    def _place(self, name: str, length: int | None = None) -> Place:
+        place = self._places.get(name)
+        if place is None:
+            raise UnknownOperatorError(
+                f"the step graph uses {name!r}, which it has not computed from its inputs"
+            )
+        if length is not None and place.length != length:
+            raise NervehandError(
+                f"the step graph declares {length} values of {name!r} and computes {place.length}: "
+                "export the decoder again"
+            )
+        return place
+
+    def _new(self, length: int) -> Place:
+        place = Place(self._n_arena, length)
+        self._n_arena += -(-length // ALIGNED) * ALIGNED
+        return place
+
+    def _result(self, node: onnx.NodeProto, length: int) -> Place:
+        place = self._places[node.output[0]] = self._new(length)
+        return place
+
+    def _matrix(self, weight: NDArray[np.float32]) -> tuple[int, bool]:
+        bits = np.ascontiguousarray(weight, np.float32).view(np.uint32)
+        if (bits & 0xFFFF).any():
+            return self._constant(weight), False
+        start = self._n_halved
+        self._halved.append(np.pad((bits.ravel() >> 16).astype(np.uint16), (0, -bits.size % ALIGNED)))
+        self._n_halved += len(self._halved[-1])
+        return start, True
+
+    def _constant(self, values: NDArray[np.float32]) -> int:
+        start = self._n_exact
+        self._exact.append(np.pad(values.astype(np.float32).ravel(), (0, -values.size % ALIGNED)))
+        self._n_exact += len(self._exact[-1])
+        return start
+
+    def _emit(self, operation: int, out: Place, a: Place, third: int = 0, fourth: int = 0) -> None:
+        self._operations.append((operation, out.start, out.length, a.start, a.length, third, fourth))
+
+    def _require(self, node: onnx.NodeProto, fits: bool) -> None:
+        if not fits:
+            raise UnknownOperatorError(f"a {node.op_type} of the step graph has a form that no program has")

@@ -1,0 +1,172 @@
+"""What becomes of a step graph: views instead of copies, half the bytes where nothing is lost, no foreign files."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from decoder.engines.compiled import CompiledEngine
+from decoder.engines.onnx_runtime import OnnxRuntimeEngine
+from decoder.engines.program import UnknownOperatorError, compile_program
+from firmware_bridge.errors import NervehandError
+from tests.decoder.engines.test_engines import STEP_GRAPH, Z, network
+
+
+def with_halved_weights() -> bytes:
+    """The step graph with the lower 16 bits of every weight cleared."""
+    model = onnx.load_model_from_string(STEP_GRAPH)
+    for tensor in model.graph.initializer:
+        if tensor.name.startswith("weight"):
+            values = numpy_helper.to_array(tensor)
+            if values.ndim == 2:
+                cut = (np.ascontiguousarray(values).view(np.uint32) & 0xFFFF0000).view(np.float32)
+                tensor.CopyFrom(numpy_helper.from_array(cut, tensor.name))
+    return bytes(model.SerializeToString())
+
+
+def test_weights_that_are_bfloat16_are_kept_in_half_the_bytes_and_lose_no_bit() -> None:
+    halved = compile_program(with_halved_weights())
+    n_weights = sum(matrix.size for matrix in network().matrices())
+    assert n_weights <= halved.halved.size < n_weights + 16 * 20
+    whole = np.zeros(halved.halved.size, np.uint32)
+    whole[:] = halved.halved
+    exact = (whole << 16).view(np.float32)
+    operations = halved.operations.copy()
+    gemms = operations[:, 0] == 2
+    assert gemms.any()
+    operations[gemms, 0] = 1
+    operations[gemms, 5] += halved.exact.size
+    same = dataclasses.replace(
+        halved, operations=operations, exact=np.concatenate([halved.exact, exact]), halved=halved.halved[:0]
+    )
+    for a, b in zip(CompiledEngine(halved).process(Z), CompiledEngine(same).process(Z), strict=True):
+        assert a.tobytes() == b.tobytes()
+
+
+def graph(nodes: list[onnx.NodeProto], initializers: list[onnx.TensorProto]) -> bytes:
+    """A step graph of two states of two values each, two features and two gestures."""
+
+    def vector(name: str) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2])
+
+    inputs = [vector("features"), vector("state_0"), vector("state_1")]
+    outputs = [vector("probabilities"), vector("state_0_next"), vector("state_1_next")]
+    made = helper.make_graph(nodes, "step", inputs, outputs, initializers)
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    return bytes(model.SerializeToString())
+
+
+def test_a_state_handed_on_is_read_before_it_is_replaced() -> None:
+    """A delay line in which each state replaces another, in whichever order they are written."""
+    forwards = [
+        helper.make_node("Softmax", ["state_1"], ["probabilities"], axis=1),
+        helper.make_node("Identity", ["features"], ["state_0_next"]),
+        helper.make_node("Identity", ["state_0"], ["state_1_next"]),
+    ]
+    backwards = [
+        helper.make_node("Softmax", ["state_0"], ["probabilities"], axis=1),
+        helper.make_node("Identity", ["features"], ["state_1_next"]),
+        helper.make_node("Identity", ["state_1"], ["state_0_next"]),
+    ]
+    z = np.random.default_rng(1).standard_normal((9, 2)).astype(np.float32)
+    for nodes in (forwards, backwards):
+        ours = CompiledEngine(compile_program(graph(nodes, []))).process(z)[1]
+        theirs = OnnxRuntimeEngine(graph(nodes, [])).process(z)[1]
+        assert np.abs(ours - theirs).max() < 1e-6
+        assert not np.allclose(ours[3], ours[4])
+
+
+def test_uneven_splits_and_slices_from_the_end_are_views() -> None:
+    sizes = numpy_helper.from_array(np.array([1, 3], np.int64), "sizes")
+    bounds = [
+        numpy_helper.from_array(np.array([v], np.int64), name)
+        for name, v in (("from", -2), ("to", 2**40), ("axis", 1))
+    ]
+    nodes = [
+        helper.make_node("Concat", ["features", "state_0"], ["both"], axis=1),
+        helper.make_node("Split", ["both", "sizes"], ["first", "rest"], axis=1),
+        helper.make_node("Slice", ["rest", "from", "to", "axis"], ["last"]),
+        helper.make_node("Softmax", ["last"], ["probabilities"], axis=1),
+        helper.make_node("Sub", ["features", "state_1"], ["state_0_next"]),
+        helper.make_node("Relu", ["features"], ["state_1_next"]),
+    ]
+    made = graph(nodes, [sizes, *bounds])
+    z = np.random.default_rng(1).standard_normal((9, 2)).astype(np.float32)
+    ours, theirs = CompiledEngine(compile_program(made)), OnnxRuntimeEngine(made)
+    assert np.abs(ours.process(z)[1] - theirs.process(z)[1]).max() < 1e-6
+
+
+REST = [
+    helper.make_node("Identity", ["state_0"], ["state_0_next"]),
+    helper.make_node("Identity", ["state_1"], ["state_1_next"]),
+]
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        helper.make_node("Exp", ["features"], ["probabilities"]),
+        helper.make_node("Softmax", ["features"], ["probabilities"], axis=0),
+        helper.make_node("Add", ["features", "constant"], ["probabilities"]),
+        helper.make_node("Gemm", ["features", "matrix", "constant"], ["probabilities"], transB=1),
+        helper.make_node("Gemm", ["features", "matrix"], ["probabilities"]),
+    ],
+    ids=lambda node: f"{node.op_type}-{len(node.input)}",
+)
+def test_what_a_program_cannot_express_is_said_and_never_computed_wrongly(node: onnx.NodeProto) -> None:
+    constants = [
+        numpy_helper.from_array(np.ones(2, np.float32), "constant"),
+        numpy_helper.from_array(np.ones((2, 2), np.float32), "matrix"),
+    ]
+    with pytest.raises(UnknownOperatorError, match="step graph"):
+        compile_program(graph([node, *REST], constants))
+
+
+def test_a_length_that_is_not_the_declared_one_is_refused() -> None:
+    nodes = [helper.make_node("Concat", ["features", "features"], ["probabilities"], axis=1), *REST]
+    with pytest.raises(NervehandError, match="declares 2 values of 'probabilities' and computes 4"):
+        compile_program(graph(nodes, []))
+
+
+def test_weights_that_lie_in_another_file_are_refused() -> None:
+    tensor = numpy_helper.from_array(np.ones((2, 2), np.float32), "matrix")
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/hostname")
+    nodes = [helper.make_node("Identity", ["features"], ["probabilities"]), *REST]
+    with pytest.raises(NervehandError, match="another file"):
+        compile_program(graph(nodes, [tensor]))
+
+
+def test_damaged_weights_are_refused() -> None:
+    tensor = numpy_helper.from_array(np.ones((2, 2), np.float32), "matrix")
+    tensor.dims[0] = 3
+    nodes = [helper.make_node("Identity", ["features"], ["probabilities"]), *REST]
+    with pytest.raises(NervehandError, match="damaged"):
+        compile_program(graph(nodes, [tensor]))
+
+
+def test_the_exponential_and_what_is_made_of_it_are_accurate() -> None:
+    """Through the graph: sigmoid and tanh over the whole range of float32 differ by less than 3e-7 from float64's."""
+    x = np.concatenate(
+        [np.linspace(-100, 100, 20001), np.logspace(-30, 38, 2000), -np.logspace(-30, 38, 2000)]
+    )
+    x = x.astype(np.float32)
+    nodes = [
+        helper.make_node("Sigmoid", ["features"], ["state_0_next"]),
+        helper.make_node("Tanh", ["features"], ["state_1_next"]),
+        helper.make_node("Softmax", ["features"], ["probabilities"], axis=1),
+    ]
+    engine = CompiledEngine(compile_program(graph(nodes, [])))
+    sigmoid, tanh = np.empty(len(x)), np.empty(len(x))
+    for i, value in enumerate(x):
+        _, probabilities = engine.process(np.array([[value, 0.0]], np.float32))
+        (sigmoid[i], _), (tanh[i], _) = (part[0] for part in engine.state())
+        assert abs(probabilities[0, 0] - sigmoid[i]) < 3e-7
+    with np.errstate(over="ignore"):
+        assert np.abs(sigmoid - 1 / (1 + np.exp(-x.astype(np.float64)))).max() < 3e-7
+    assert np.abs(tanh - np.tanh(x.astype(np.float64))).max() < 3e-7
