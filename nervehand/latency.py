@@ -17,10 +17,10 @@ class LatencyHistogram:
         self._counts = np.zeros(_BUCKETS_PER_OCTAVE * _OCTAVES, np.int64)
         self._largest_ns = 0
 
-    def add(self, duration_ns: int) -> None:
+    def add(self, duration_ns: int, times: int = 1) -> None:
         duration_ns = max(int(duration_ns), 1)
         bucket = int(math.log2(duration_ns) * _BUCKETS_PER_OCTAVE)
-        self._counts[min(bucket, len(self._counts) - 1)] += 1
+        self._counts[min(bucket, len(self._counts) - 1)] += times
         self._largest_ns = max(self._largest_ns, duration_ns)
 
     def __len__(self) -> int:

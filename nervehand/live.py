@@ -28,13 +28,19 @@ LATE_HOPS = 2  # a hop that is this many hops old is decoded, but commands nothi
 _SNAPSHOT_S = 0.125
 _STOP_SEEN_S = 0.1
 _HISTORY = 24
+DECIDED = "sample to decided"
 TOTAL = "sample to sent"
-_STAGES = ("wait", "filters + features", "engine", "decision", "gate + send", TOTAL)
+STAGES = ("wait", "filters + features", "engine", "decision", "gate + send", DECIDED, TOTAL)
+"""What is timed: of the newest hop of each block that is not late; DECIDED of every hop; what is sent, once it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class LiveSummary:
-    """What happened while it ran. Latencies: host arrival of a hop's last sample to `Hand.send`'s return."""
+    """What happened while it ran.
+
+    Latencies begin with the host arrival of a hop's last sample and end with `Hand.send`'s return. Late hops command
+    nothing, so they are not in these, but they are in those that end with the decision: no hop is left out there.
+    """
 
     elapsed_s: float
     hops: int
@@ -61,19 +67,22 @@ class LiveSummary:
 
     def describe(self) -> str:
         """A few lines for a person."""
-        total = self.latency_us[TOTAL]
-        times = "  ".join(f"{p} {_milliseconds(total[p])}" for p in ("p50", "p95", "p99", "max"))
         return (
             f"{self.elapsed_s:.1f} s, {self.hops} hops ({self.warming_hops} warming), "
             f"{self.commands_applied} commands applied, {self.commands_withheld} withheld by the gate, "
             f"{self.commands_dropped} dropped as late, {self.restarts} restarts, {self.rearmed} times armed again\n"
-            f"sample to hand: {times}\n"
+            f"sample to hand: {_times(self.latency_us[TOTAL])}\n"
+            f"{DECIDED}: {_times(self.latency_us[DECIDED])}, late hops included\n"
             f"link {self.link}, gate {self.gate}"
         )
 
 
 def _key(stage: str) -> str:
-    return stage.replace(" + ", "_").replace(" ", "_")
+    return stage.removeprefix("sample to ").replace(" + ", "_").replace(" ", "_")
+
+
+def _times(row: dict[str, float | None]) -> str:
+    return "  ".join(f"{p} {_milliseconds(row[p])}" for p in ("p50", "p95", "p99", "max"))
 
 
 def _milliseconds(microseconds: float | None) -> str:
@@ -129,7 +138,7 @@ class LiveRun:
         self._gestures = bundle.manifest.gestures
         self._late_ns = round(LATE_HOPS * bundle.hop_s * 1e9)
         self._lifetime_ns = round(COMMAND_LIFETIME_S * 1e9)
-        self._histograms = {stage: LatencyHistogram() for stage in _STAGES}
+        self._histograms = {stage: LatencyHistogram() for stage in STAGES}
         self._digest = IntentDigest()
         self._hops = self._warming = self._dropped = self._restarts = self._rearmed = 0
         self._newest: Intents | None = None
@@ -175,6 +184,8 @@ class LiveRun:
         self._digest.update(intents)
         self._newest = intents
         self._on_intents(intents)
+        stages = self._chain.stage_ns
+        self._histograms[DECIDED].add(int(stages[5]) - block.arrival_ns, len(intents))
         now_ns = time.monotonic_ns()
         is_late = now_ns - block.arrival_ns > self._late_ns
         dropped = len(intents) - (not is_late)  # of a block's hops only the newest can still matter
@@ -185,7 +196,6 @@ class LiveRun:
             return
         command = self._command(intents, now_ns)
         sent = self._guard.submit(command)
-        stages = self._chain.stage_ns
         self._histograms["wait"].add(int(stages[0]) - block.arrival_ns)
         self._histograms["filters + features"].add(int(stages[3] - stages[0]))
         self._histograms["engine"].add(int(stages[4] - stages[3]))

@@ -81,8 +81,9 @@ def _latency(s: Snapshot, width: int) -> RenderableType:
     for column in ("p50", "p95", "p99"):
         table.add_column(column, justify="right")
     for row in s.latency:
-        table.add_row(row.stage, *(_number(v) for v in (row.p50_us, row.p95_us, row.p99_us)))
-    return Panel(table, title="latency, µs", title_align="left", width=width)
+        table.add_row(row.stage, *(_duration(v) for v in (row.p50_us, row.p95_us, row.p99_us)))
+    padding = (0, 1) if width > 40 else (0, 0)
+    return Panel(table, title="latency, µs", title_align="left", width=width, padding=padding)
 
 
 def _status(s: Snapshot) -> RenderableType:
@@ -99,5 +100,12 @@ def _status(s: Snapshot) -> RenderableType:
     )
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.0f}"
+def _duration(microseconds: float | None) -> str:
+    """In five characters: microseconds, or what its unit says."""
+    if microseconds is None:
+        return "-"
+    if microseconds < 9999.5:
+        return f"{microseconds:,.0f}"
+    if microseconds < 999.5e3:
+        return f"{microseconds / 1e3:.0f}ms"
+    return f"{microseconds / 1e6:.1f}s"

@@ -153,6 +153,33 @@ def test_late_hops_are_decoded_but_command_nothing_and_the_recording_says_so(tmp
     events = read_session(path).recorded.events
     assert sum(e.first for e in events if e.kind == EventKind.DROPPED_COMMANDS) == 46
     assert summary.commands_applied == 0
+    assert summary.latency_us["sample to sent"]["p50"] is None
+    assert summary.latency_us["sample to decided"]["p50"] >= 1e6
+    said = summary.to_json()
+    assert said["latency_p50_us"] is None
+    assert said["latency_decided_p50_us"] == summary.latency_us["sample to decided"]["p50"]
+    assert "46 dropped as late" in summary.describe()
+    assert "sample to decided: p50 1" in summary.describe()
+
+
+def test_no_hop_is_left_out_of_the_time_to_the_decision() -> None:
+    """Half of the blocks are a second late and hold two hops each: two thirds of the hops."""
+
+    class Uneven(SimulatedSource):
+        def blocks(self) -> Iterator[SignalBlock]:
+            samples, at = subject().samples(0, 12_000), 0
+            for i in range(80):
+                n = 200 if i % 2 else 100  # a hop is 100 samples
+                late_ns = 10**9 if i % 2 else 0
+                yield SignalBlock(samples[at : at + n], at, time.monotonic_ns() - late_ns, scale_uv=SCALE_UV)
+                at += n
+
+    summary, _, _ = run_live(Uneven(subject(), 100), WiredHand())
+    decided = summary.latency_us["sample to decided"]
+    assert summary.hops == 116
+    assert summary.commands_dropped >= 76
+    assert decided["p50"] >= 1e6
+    assert summary.latency_us["wait"]["p99"] < 1e6
 
 
 def test_the_same_samples_give_the_same_digest_at_any_speed() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from rich.console import Console
 
 from nervehand.drawing import draw_hand
 from nervehand.latency import LatencyHistogram
+from nervehand.live import STAGES
 from nervehand.panels import screen_of
 from nervehand.picture import PictureScreen
 from nervehand.screen import (
@@ -79,11 +81,14 @@ def test_the_screen_fits_a_terminal_of_thirty_rows(width: int) -> None:
         levels_uv=[1.0] * MOST_CHANNELS,
         history_uv=[[1.0] * 24] * MOST_CHANNELS,
         masked=[False] * MOST_CHANNELS,
+        latency=[StageLatency(stage, 9_999.0, 123_456.0, 12_345_678.0) for stage in STAGES],
     )
     text = drawn(many, width)
     assert "…" not in text
     assert len(text.splitlines()) <= 30
     assert "and 48 more" in text
+    for stage in STAGES:
+        assert re.search(rf"{re.escape(stage)} +9,999 +123ms +12\.3s", text)
 
 
 def test_a_decoder_that_is_warming_says_so_instead_of_a_gesture() -> None:
@@ -148,6 +153,9 @@ def test_the_latency_histogram_is_exact_to_its_bucket() -> None:
         exact_us = float(np.percentile(values_ns, percent, method="inverted_cdf")) / 1e3
         assert histogram.percentile_us(percent) == pytest.approx(exact_us, rel=0.012)
     assert histogram.largest_us == values_ns.max() / 1e3
+    histogram.add(10**9, times=5000)
+    assert len(histogram) == 10_000
+    assert histogram.percentile_us(51) == 1e6
 
 
 def test_the_picture_is_of_the_moment_when_the_hand_moved_most_and_fetches_nothing(tmp_path: Path) -> None:
