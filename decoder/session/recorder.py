@@ -10,6 +10,7 @@ import os
 import shutil
 import zlib
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -80,14 +81,27 @@ class SessionWriter:
                 f"{path}: {_free(self._path) >> 20} MiB are free, the reserve is {reserve_bytes >> 20} MiB:"
                 " free some space or choose another disk"
             )
-        self._tail = TailWriter(tail_of(self._path), len(LANES))
-        self._journal = JournalWriter(journal_of(self._path))
-        create(self._path, header, LANES[1:])
-        self._file: h5py.File = h5py.File(self._path, "r+", libver="latest")
-        self._signal: h5py.Dataset = self._file[f"{SIGNAL_PATH}/data"]
-        self._truth: h5py.Dataset | None = self._file.get(f"{TRUTH_PATH}/data")
-        self._file.swmr_mode = True
-        self._fd = os.open(self._path, os.O_RDONLY)
+        with ExitStack() as made:  # whatever fails, nothing half-made stays behind
+            try:
+                self._tail = TailWriter(tail_of(self._path), len(LANES))
+                made.callback(tail_of(self._path).unlink)
+                made.callback(self._tail.close)
+                self._journal = JournalWriter(journal_of(self._path))
+                made.callback(journal_of(self._path).unlink)
+                made.callback(self._journal.close)
+                create(self._path, header, LANES[1:])
+                made.callback(self._path.unlink)
+                self._file: h5py.File = h5py.File(self._path, "r+", libver="latest")
+                made.callback(self._file.close)
+                self._signal: h5py.Dataset = self._file[f"{SIGNAL_PATH}/data"]
+                self._truth: h5py.Dataset | None = self._file.get(f"{TRUTH_PATH}/data")
+                self._file.swmr_mode = True
+                self._fd = os.open(self._path, os.O_RDONLY)
+            except OSError as error:
+                raise NervehandError(
+                    f"{path}: cannot be created ({error}): free some space or choose another place"
+                ) from None
+            made.pop_all()
         self._row = 0  # where the next block belongs if nothing is lost
         self._start = 0  # row of the first pending sample
         self._received = 0

@@ -53,10 +53,17 @@ class TailWriter:
         self._end = HEADER_BYTES
         try:
             self._fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
-            os.posix_fallocate(self._fd, 0, GROWTH_BYTES)
         except OSError as error:
             raise NervehandError(f"{path}: cannot be created ({error.strerror}): move it away") from None
-        self._map = mmap.mmap(self._fd, GROWTH_BYTES)
+        try:
+            os.posix_fallocate(self._fd, 0, GROWTH_BYTES)
+            self._map = mmap.mmap(self._fd, GROWTH_BYTES)
+        except OSError as error:
+            os.close(self._fd)
+            path.unlink()
+            raise NervehandError(
+                f"{path}: has no room ({error.strerror}): free some space or choose another disk"
+            ) from None
         HEADER.pack_into(self._map, 0, MAGIC, VERSION, n_lanes, 0, 0, 0)
 
     def received(self, samples: int) -> None:

@@ -32,11 +32,19 @@ def create_private(path: Path) -> None:
 
 
 def create(path: Path, header: Header, names: tuple[str, ...], *, signal: bool = True) -> None:
-    """Make an NWB file at `path` (which must not exist), with the named streams, at 0 rows."""
+    """Make an NWB file at `path` (which must not exist), with the named streams, at 0 rows; or none, on any error."""
+    create_private(path)
+    try:
+        _write(path, header, names, signal)
+    except BaseException:
+        path.unlink()
+        raise
+
+
+def _write(path: Path, header: Header, names: tuple[str, ...], signal: bool) -> None:
     import h5py
     import pynwb
 
-    create_private(path)
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore"

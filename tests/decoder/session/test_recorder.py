@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import gc
+import mmap
 import multiprocessing
 import os
 import signal
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import h5py
 import numpy as np
+import pynwb
 import pytest
 
 from decoder.intent import Intents
@@ -207,6 +212,68 @@ def test_a_recording_never_takes_the_place_of_a_file(header: Header, tmp_path: P
         with pytest.raises(NervehandError, match=f"{name}: is there already"):
             SessionWriter(tmp_path / "s.nwb", header)
         (tmp_path / name).unlink()
+    assert os.listdir(tmp_path) == []
+
+
+@contextmanager
+def failing(place: object, name: str, when: Callable[..., bool] = lambda *a, **k: True) -> Iterator[None]:
+    """Calls of `place.name` for which `when` holds find the disk full."""
+    real = getattr(place, name)
+
+    def call(*args: object, **more: object) -> object:
+        if when(*args, **more):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(*args, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(place, name, property(lambda file: False, call) if isinstance(real, property) else call)
+        yield
+
+
+STAGES = {
+    "the tail's name": lambda: failing(os, "open", lambda path, *_: str(path).endswith(".tail")),
+    "the tail's space": lambda: failing(os, "posix_fallocate"),
+    "the tail's mapping": lambda: failing(mmap, "mmap"),
+    "the journal": lambda: failing(os, "open", lambda path, *_: str(path).endswith(".journal")),
+    "the file's name": lambda: failing(os, "open", lambda path, *_: str(path).endswith(".nwb")),
+    "the file": lambda: failing(h5py, "File", lambda path, mode, **_: mode == "w"),
+    "the file's contents": lambda: failing(pynwb.NWBHDF5IO, "write"),
+    "opening it": lambda: failing(h5py, "File", lambda path, mode, **_: mode == "r+"),
+    "letting others read": lambda: failing(h5py.File, "swmr_mode"),
+    "following it": lambda: failing(os, "open", lambda path, flags, *_: flags == os.O_RDONLY),
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_recording_that_cannot_be_made_leaves_nothing(header: Header, tmp_path: Path, stage: str) -> None:
+    path = tmp_path / "s.nwb"
+    opened = len(os.listdir("/proc/self/fd"))
+    with STAGES[stage](), pytest.raises(NervehandError, match=r"s\.nwb.*No space left"):
+        SessionWriter(path, header)
+    assert os.listdir(tmp_path) == []
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) == opened
+    with SessionWriter(path, header) as writer:
+        writer.append(block(0))
+    assert read_session(path).n_samples == 20
+
+
+def test_a_description_that_cannot_be_written_leaves_nothing(header: Header, tmp_path: Path) -> None:
+    bad = replace(header, meta=replace(header.meta, start_time="yesterday"))
+    with pytest.raises(NervehandError, match="start time is 'yesterday'"):
+        SessionWriter(tmp_path / "s.nwb", bad)
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_interrupt_while_a_recording_is_made_leaves_nothing(
+    header: Header, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pynwb.NWBHDF5IO, "write", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        SessionWriter(tmp_path / "s.nwb", header)
     assert os.listdir(tmp_path) == []
 
 
