@@ -123,9 +123,7 @@ def unintended_activations(
     out = np.maximum(gesture, REST) != REST
     if positions is not None:
         out |= (np.abs(positions) > BAND).any(1)
-    left = np.zeros(len(label), np.bool_)
-    left[1:] = out[1:] & ~out[:-1] & (stretch[1:] == stretch[:-1])
-    return EventRate(count=float(np.sum(left & settled)), hours=float(settled.sum()) * hop_s / 3600.0)
+    return _excursions(out, stretch, settled, hop_s)
 
 
 def holds(
@@ -157,16 +155,26 @@ def unintended_releases(
     """
     if not inner:
         raise NotScoredError("no movement is held for more than 1 s")
-    count, n_hops = 0, 0
+    lost = []
     for hold in inner:
         has = gesture[hold] == label[hold]
         if positions is not None:
             held = positions[hold]
             aim = np.median(held, axis=0) if true_positions is None else true_positions[hold]
             has &= (np.abs(held - aim) <= BAND).all(1)
-        count += int(np.sum(has[:-1] & ~has[1:]))
-        n_hops += len(has)
-    return EventRate(count=float(count), hours=n_hops * hop_s / 3600.0)
+        lost.append(~has)
+    out = np.concatenate(lost)
+    which = np.repeat(np.arange(len(lost)), [len(hold) for hold in lost])
+    return _excursions(out, which, np.ones_like(out), hop_s)
+
+
+def _excursions(
+    out: NDArray[np.bool_], stretch: NDArray[np.int64], exposed: NDArray[np.bool_], hop_s: float
+) -> EventRate:
+    """Times that `out` begins at an `exposed` hop, from a hop of the same stretch that was not out."""
+    begins = np.zeros(len(out), np.bool_)
+    begins[1:] = out[1:] & ~out[:-1] & (stretch[1:] == stretch[:-1])
+    return EventRate(count=float(np.sum(begins & exposed)), hours=float(exposed.sum()) * hop_s / 3600.0)
 
 
 def hold_drift_and_jitter(
