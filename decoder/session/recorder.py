@@ -7,7 +7,6 @@ readers may follow and a kill leaves a readable file. docs/session-format.md say
 from __future__ import annotations
 
 import os
-import shutil
 import zlib
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -19,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decoder.intent import Intents
-from decoder.session.journal import JournalWriter, journal_of, read_journal
+from decoder.session.fold import fold, free_bytes
+from decoder.session.journal import JournalWriter, journal_of
 from decoder.session.layout import SIGNAL_PATH, TRUTH_PATH, Header, streams
-from decoder.session.reader import read_open, tail_of
+from decoder.session.reader import tail_of
 from decoder.session.recorded import Event, EventKind, Note
 from decoder.session.sidecar import FlushRecord, TailWriter
 from decoder.session.skeleton import create
@@ -30,10 +30,7 @@ from decoder.session.writer import (
     Columns,
     append_rows,
     event_rows,
-    fill_tables,
     intent_rows,
-    make_regular,
-    sync_folder,
 )
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.guard import Sent
@@ -76,9 +73,9 @@ class SessionWriter:
             raise NervehandError(
                 f"{taken[0]}: is there already: recover it, move it away or choose another name"
             )
-        if _free(self._path) < reserve_bytes:
+        if free_bytes(self._path) < reserve_bytes:
             raise NervehandError(
-                f"{path}: {_free(self._path) >> 20} MiB are free, the reserve is {reserve_bytes >> 20} MiB:"
+                f"{path}: {free_bytes(self._path) >> 20} MiB are free, the reserve is {reserve_bytes >> 20} MiB:"
                 " free some space or choose another disk"
             )
         with ExitStack() as made:  # whatever fails, nothing half-made stays behind
@@ -236,7 +233,7 @@ class SessionWriter:
         need = sum(block.nbytes for block in self._pending) + sum(
             block.nbytes for block in self._pending_truth
         )
-        free = _free(self._path)
+        free = free_bytes(self._path)
         if free < self._reserve + need:
             at = max(self.last_sample, self._header.first_sample)
             self.event(Event(at, EventKind.DISK_RESERVE, free, self._reserve))
@@ -350,46 +347,3 @@ def stream_crc(index: NDArray[np.int64], columns: Columns, crc: int) -> int:
     for values in columns:
         crc = zlib.crc32(np.ascontiguousarray(values).tobytes(), crc)
     return crc
-
-
-def fold(path: Path, header: Header) -> None:
-    """Turn a recording that is no longer open into a closed session file.
-
-    It works on a copy, so that a kill at any moment leaves either the recording or the session; where the
-    disk has no room for a copy it works in place.
-    """
-    import h5py
-
-    part = path.with_name(f".{path.name}.part")
-    room = _free(path) > path.stat().st_size + RESERVE_BYTES
-    target = part if room else path
-    try:
-        if room:
-            shutil.copy(path, part)
-        notes, _ = read_journal(journal_of(path))
-        with h5py.File(target, "r+", libver="latest") as file:
-            session = read_open(file, path)
-            fill_tables(file, session, notes)
-            for name, stream in streams(header).items():
-                if file[stream.index_path()].shape[0] == 0:
-                    for root in stream.root_paths():
-                        del file[root]
-                else:
-                    make_regular(file, header, name)
-        with target.open("rb") as raw:
-            os.fsync(raw.fileno())
-        if room:
-            part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    sync_folder(path)
-    tail_of(path).unlink()
-    journal_of(path).unlink()
-
-
-def _free(path: Path) -> int:
-    try:
-        disk = os.statvfs(path.parent)
-    except OSError as error:
-        raise NervehandError(f"{path}: the folder cannot be used ({error.strerror}): make it") from None
-    return disk.f_bavail * disk.f_frsize

@@ -297,7 +297,7 @@ def test_recording_stops_at_the_reserve_and_keeps_all_it_had(
     writer = SessionWriter(tmp_path / "s.nwb", header, reserve_bytes=1 << 20)
     for number in range(4):
         writer.append(block(number))
-    monkeypatch.setattr(recorder_module, "_free", lambda path: 1 << 20)
+    monkeypatch.setattr(recorder_module, "free_bytes", lambda path: 1 << 20)
     with pytest.raises(
         RecordingStoppedError, match=r"stopped at sample 1099 with 1 MiB free \(reserve 1 MiB\)"
     ):
