@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from firmware_bridge.errors import NervehandError
 
+MOST_VALUES = 1 << 22
+"""Of one input or output: a damaged size must not become an allocation."""
+
 
 @dataclass(frozen=True, slots=True)
 class StepShape:
@@ -63,8 +66,10 @@ def step_shape(inputs: dict[str, list[int]], outputs: dict[str, list[int]]) -> S
         if inputs[name] != outputs[f"{name}_next"]:
             raise NervehandError(f"{name} has shape {inputs[name]} but {outputs[f'{name}_next']} afterwards")
     for name, shape in (*inputs.items(), *outputs.items()):
-        if len(shape) != 2 or shape[0] != 1 or shape[1] < 0:
-            raise NervehandError(f"{name} has shape {shape}: a step graph has batch 1 and fixed sizes")
+        if len(shape) != 2 or shape[0] != 1 or not 0 <= shape[1] <= MOST_VALUES:
+            raise NervehandError(
+                f"{name} has shape {shape}: a step graph has batch 1 and fixed sizes up to {MOST_VALUES}"
+            )
     return StepShape(
         inputs["features"][1],
         outputs["outputs"][1] if "outputs" in outputs else 0,

@@ -27,6 +27,16 @@ def compiled(kernel: Kernel) -> Kernel:
     return cast(Kernel, numba.njit(cache=True, nogil=True, error_model="numpy")(kernel))
 
 
+def compiled_fused(kernel: Kernel) -> Kernel:
+    """As `compiled`, where a product and the sum that it goes into may be rounded once instead of twice.
+
+    A quarter faster where the processor multiplies and adds in one instruction, as x86-64-v3 and every aarch64 do;
+    their bits are the same, and differ by a rounding from a processor that cannot.
+    """
+    fused = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+    return cast(Kernel, fused(kernel))
+
+
 def lane_groups(n_channels: int) -> int:
     """How many groups of `LANES` hold `n_channels`."""
     return -(-n_channels // LANES)

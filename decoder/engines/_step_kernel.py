@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from decoder.kernels import compiled
+from decoder.kernels import compiled, compiled_fused
 
 # Fields of an operation: what it does, where the result lies and how long it is, the same of its input, and two more
 # (where weights and bias begin; where a second input begins).
@@ -51,7 +51,7 @@ def _exp(x: np.float32) -> np.float32:
     return scaled
 
 
-@compiled
+@compiled_fused
 def _gemm(
     x: NDArray[np.float32], weight: NDArray[np.float32], bias: NDArray[np.float32], y: NDArray[np.float32]
 ) -> None:
@@ -78,7 +78,7 @@ def _whole(half: np.uint16) -> np.float32:
     return np.uint32(np.uint32(half) << np.uint32(16)).view(np.float32)
 
 
-@compiled
+@compiled_fused
 def _gemm_halved(
     x: NDArray[np.float32], weight: NDArray[np.uint16], bias: NDArray[np.float32], y: NDArray[np.float32]
 ) -> None:

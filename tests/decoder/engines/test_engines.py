@@ -148,3 +148,13 @@ def test_bytes_that_are_no_graph_are_refused_in_one_line(data: bytes) -> None:
     with pytest.raises(NervehandError) as caught:
         engines.load(data)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [2**40, -1])
+def test_a_damaged_size_is_refused_before_anything_is_allocated(make: Make, size: int) -> None:
+    import onnx
+
+    model = onnx.load_model_from_string(STEP_GRAPH)
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = size
+    with pytest.raises(NervehandError):
+        make(model.SerializeToString())
