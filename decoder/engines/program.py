@@ -111,17 +111,12 @@ class _Compiler:
             self._add(node)
         lengths = self._shape.state_lengths
         states = tuple(self._place(f"state_{i}", n) for i, n in enumerate(lengths))
-        following = [self._place(f"state_{i}_next", n) for i, n in enumerate(lengths)]
-        # A state that is handed on as it is must be read before it is replaced.
-        for i, place in enumerate(following):
-            if any(place.start < s.start + s.length and s.start < place.start + place.length for s in states):
-                following[i] = self._new(place.length)
-                self._emit(kernel.COPY, following[i], place)
+        following = [self._apart(self._place(f"state_{i}_next", n), states) for i, n in enumerate(lengths)]
+        probabilities = self._apart(self._place("probabilities", self._shape.n_gestures), states)
+        n_outputs = self._shape.n_outputs
+        outputs = self._apart(self._place("outputs", n_outputs), states) if n_outputs else Place(0, 0)
         for state, place in zip(states, following, strict=True):
             self._emit(kernel.COPY, state, place)
-        probabilities = self._place("probabilities", self._shape.n_gestures)
-        n_outputs = self._shape.n_outputs
-        outputs = self._place("outputs", n_outputs) if n_outputs else Place(0, 0)
         return StepProgram(
             self._shape,
             np.array(self._operations, np.int64).reshape(-1, kernel.N_FIELDS),
@@ -225,6 +220,14 @@ class _Compiler:
                 "export the decoder again"
             )
         return place
+
+    def _apart(self, place: Place, states: tuple[Place, ...]) -> Place:
+        """A copy of a result that is a view of a state, to be read after that state was replaced."""
+        if not any(place.start < s.start + s.length and s.start < place.start + place.length for s in states):
+            return place
+        copy = self._new(place.length)
+        self._emit(kernel.COPY, copy, place)
+        return copy
 
     def _new(self, length: int) -> Place:
         place = Place(self._n_arena, length)

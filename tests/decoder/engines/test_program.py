@@ -61,7 +61,7 @@ def graph(nodes: list[onnx.NodeProto], initializers: list[onnx.TensorProto]) -> 
 
 
 def test_a_state_handed_on_is_read_before_it_is_replaced() -> None:
-    """A delay line in which each state replaces another, in whichever order they are written."""
+    """Delay lines in which a state replaces another, or is the answer itself."""
     forwards = [
         helper.make_node("Softmax", ["state_1"], ["probabilities"], axis=1),
         helper.make_node("Identity", ["features"], ["state_0_next"]),
@@ -72,8 +72,9 @@ def test_a_state_handed_on_is_read_before_it_is_replaced() -> None:
         helper.make_node("Identity", ["features"], ["state_1_next"]),
         helper.make_node("Identity", ["state_1"], ["state_0_next"]),
     ]
+    answers = [helper.make_node("Identity", ["state_1"], ["probabilities"]), *forwards[1:]]
     z = np.random.default_rng(1).standard_normal((9, 2)).astype(np.float32)
-    for nodes in (forwards, backwards):
+    for nodes in (forwards, backwards, answers):
         ours = CompiledEngine(compile_program(graph(nodes, []))).process(z)[1]
         theirs = OnnxRuntimeEngine(graph(nodes, [])).process(z)[1]
         assert np.abs(ours - theirs).max() < 1e-6
