@@ -1,35 +1,54 @@
-"""Where windows end: the bookkeeping that every feature set shares."""
+"""The frame of every feature set: names, the grid of hops, what is carried from block to block, and the way out."""
 
 from __future__ import annotations
+
+from abc import ABC, abstractmethod
 
 import numpy as np
 from numpy.typing import NDArray
 
-from decoder.features import FeatureSettings
+from decoder.features import FeatureBlock, FeatureSettings, column_names, selected
 from firmware_bridge.errors import NervehandError, StreamMismatchError
 
+NEVER = np.iinfo(np.int64).min // 2
+"""When a channel was last masked that never was since the reset."""
 
-class HopGrid:
-    """Follows a stream of conditioned blocks and says at which indices a vector is due.
 
-    `start` is the first index since the reset, `restarted` whether the block just taken was it.
+class WindowFeatures(ABC):
+    """A FeatureExtractor but for the arithmetic, which a set adds in `_fill`.
+
+    For that it finds `_start`, the first index since the reset, `_last_masked` (c,), at which index each channel was
+    masked last, which it keeps up to date, and `_chosen`, the features of a channel as places in `offered`.
     """
 
-    def __init__(self, settings: FeatureSettings, n_channels: int) -> None:
-        self._window = settings.window_samples
-        self._hop = settings.hop_samples
-        self._n_channels = n_channels
+    def __init__(
+        self, settings: FeatureSettings, channel_names: tuple[str, ...], offered: tuple[str, ...]
+    ) -> None:
+        chosen = selected(settings, offered)
+        self.settings = settings
+        self._names = column_names(channel_names, chosen)
+        self._n_channels = len(channel_names)
+        self._chosen = np.array([offered.index(name) for name in chosen], np.int64)
         self._next: int | None = None
-        self.start = 0
-        self.restarted = False
+        self._start = 0
+        self._last_masked = np.full(self._n_channels, NEVER, np.int64)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self._names
+
+    @property
+    def n_features(self) -> int:
+        return len(self._names)
 
     def reset(self) -> None:
+        """Forget the past: the next block may begin at any index, and the first window begins with it or later."""
         self._next = None
 
-    def take(
+    def process(
         self, conditioned: NDArray[np.float32], mask: NDArray[np.bool_], first_index: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.int64]]:
-        """The block as a kernel wants it, and the index of the last sample of each full window that ends in it."""
+    ) -> FeatureBlock:
+        """Take (n, c) finite samples and their mask, give the windows that end within them, as new arrays."""
         n = len(conditioned)
         if conditioned.shape != (n, self._n_channels) or mask.shape != conditioned.shape:
             raise StreamMismatchError(
@@ -40,17 +59,38 @@ class HopGrid:
             conditioned = np.ascontiguousarray(conditioned, np.float32)
         if not mask.flags.c_contiguous:
             mask = np.ascontiguousarray(mask)
-        if n == 0:
-            return conditioned, mask, np.empty(0, np.int64)
-        self.restarted = self._next is None
-        if self.restarted:
-            self.start = first_index
+        index = self._due(first_index, n) if n else np.empty(0, np.int64)
+        features = np.empty((len(index), len(self._names)), np.float32)
+        masked = np.empty((len(index), len(self._names)), np.bool_)
+        if n:
+            self._fill(conditioned, mask, first_index, features, masked)
+        return FeatureBlock(features, masked, index)
+
+    @abstractmethod
+    def _fill(
+        self,
+        conditioned: NDArray[np.float32],
+        mask: NDArray[np.bool_],
+        first_index: int,
+        features: NDArray[np.float32],
+        masked: NDArray[np.bool_],
+    ) -> None:
+        """Take (n, c) samples, n >= 1, from `first_index` on; fill a row for each full window that ends in them.
+
+        One ends at each index j with (j + 1) % hop == 0 that lies a window or more after `_start`.
+        """
+
+    def _due(self, first_index: int, n: int) -> NDArray[np.int64]:
+        """The index of the last sample of each full window that ends in the next n samples."""
+        if self._next is None:
+            self._start = first_index
+            self._last_masked[:] = NEVER
         elif first_index != self._next:
             raise NervehandError(
                 f"a block begins at index {first_index}, the last one ended before {self._next}: reset after a gap"
             )
         self._next = first_index + n
-        hop = self._hop
+        hop = self.settings.hop_samples
         # The hop that holds the first index at which a full window can end.
-        due = max(first_index, self.start + self._window - 1) // hop
-        return conditioned, mask, np.arange((due + 1) * hop - 1, first_index + n, hop, dtype=np.int64)
+        due = max(first_index, self._start + self.settings.window_samples - 1) // hop
+        return np.arange((due + 1) * hop - 1, first_index + n, hop, dtype=np.int64)

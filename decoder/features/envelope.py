@@ -19,8 +19,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from decoder.features import FeatureBlock, FeatureSettings, column_names, selected
-from decoder.features._grid import HopGrid
+from decoder.features import FeatureSettings
+from decoder.features._grid import WindowFeatures
 from decoder.kernels import compiled
 
 __all__ = ["FEATURE_NAMES", "Envelope", "make"]
@@ -33,46 +33,27 @@ def make(settings: FeatureSettings, channel_names: tuple[str, ...]) -> Envelope:
     return Envelope(settings, channel_names)
 
 
-class Envelope:
+class Envelope(WindowFeatures):
     """A FeatureExtractor for envelope streams."""
 
     def __init__(self, settings: FeatureSettings, channel_names: tuple[str, ...]) -> None:
         if not settings.features:
             settings = dataclasses.replace(settings, features=("root",))
-        chosen = selected(settings, FEATURE_NAMES)
-        n_channels = len(channel_names)
-        self.settings = settings
-        self._names = column_names(channel_names, chosen)
-        self._grid = HopGrid(settings, n_channels)
-        self._chosen = np.array([FEATURE_NAMES.index(name) for name in chosen], np.int64)
-        self._ring = np.zeros((settings.window_samples, n_channels), np.float32)
-        self._ring_mask = np.zeros((settings.window_samples, n_channels), np.bool_)
+        super().__init__(settings, channel_names, FEATURE_NAMES)
+        self._ring = np.zeros((settings.window_samples, len(channel_names)), np.float32)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        return self._names
-
-    @property
-    def n_features(self) -> int:
-        return len(self._names)
-
-    def reset(self) -> None:
-        """Forget the past: the next block may begin at any index, and the first window begins with it or later."""
-        self._grid.reset()
-
-    def process(
-        self, conditioned: NDArray[np.float32], mask: NDArray[np.bool_], first_index: int
-    ) -> FeatureBlock:
-        """Take (n, c) finite samples and their mask, give the windows that end within them, as new arrays."""
-        conditioned, mask, index = self._grid.take(conditioned, mask, first_index)
-        features = np.empty((len(index), len(self._names)), np.float32)
-        masked = np.empty((len(index), len(self._names)), np.bool_)
-        first_due = index[0] if len(index) else -1
+    def _fill(
+        self,
+        conditioned: NDArray[np.float32],
+        mask: NDArray[np.bool_],
+        first_index: int,
+        features: NDArray[np.float32],
+        masked: NDArray[np.bool_],
+    ) -> None:
         _extract(
-            conditioned, mask, first_index, first_due, self.settings.hop_samples, self._chosen, self._ring,
-            self._ring_mask, features, masked,
+            conditioned, mask, first_index, self._start, self.settings.hop_samples, self._chosen, self._ring,
+            self._last_masked, features, masked,
         )  # fmt: skip
-        return FeatureBlock(features, masked, index)
 
 
 @compiled
@@ -80,11 +61,11 @@ def _extract(
     conditioned: NDArray[np.float32],
     mask: NDArray[np.bool_],
     first_index: int,
-    first_due: int,
+    start: int,
     hop: int,
     chosen: NDArray[np.int64],
     ring: NDArray[np.float32],
-    ring_mask: NDArray[np.bool_],
+    last_masked: NDArray[np.int64],
     features: NDArray[np.float32],
     masked: NDArray[np.bool_],
 ) -> None:
@@ -97,17 +78,17 @@ def _extract(
         at = index % window
         for c in range(n_channels):
             ring[at, c] = max(conditioned[t, c], np.float32(0.0))
-            ring_mask[at, c] = mask[t, c]
-        if emitted == len(features) or index != first_due + emitted * hop:
+            if mask[t, c]:
+                last_masked[c] = index
+        if (index + 1) % hop != 0 or index + 1 - start < window:
             continue
         for c in range(n_channels):
-            roots, total, gone = 0.0, 0.0, False
+            roots, total = 0.0, 0.0
             for age in range(window):
-                row = (at + 1 + age) % window
-                value = 1.0 * ring[row, c]
+                value = 1.0 * ring[(at + 1 + age) % window, c]
                 roots += math.sqrt(value)
                 total += value
-                gone |= ring_mask[row, c]
+            gone = last_masked[c] > index - window
             for column in range(n_chosen):
                 feature = chosen[column]
                 if feature == 0:

@@ -30,8 +30,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from decoder.features import FeatureBlock, FeatureSettings, column_names, selected
-from decoder.features._grid import HopGrid
+from decoder.features import FeatureSettings
+from decoder.features._grid import WindowFeatures
 from decoder.features._time_domain_kernel import (
     CLOSED_ROWS,
     FEATURES,
@@ -65,7 +65,6 @@ FEATURE_NAMES = (
 )
 
 SHORTEST_WINDOW = 4
-NEVER = np.iinfo(np.int64).min // 2
 
 
 def make(settings: FeatureSettings, channel_names: tuple[str, ...]) -> TimeDomain:
@@ -73,7 +72,7 @@ def make(settings: FeatureSettings, channel_names: tuple[str, ...]) -> TimeDomai
     return TimeDomain(settings, channel_names)
 
 
-class TimeDomain:
+class TimeDomain(WindowFeatures):
     """A FeatureExtractor of the 14 features, or of those that the settings name."""
 
     def __init__(self, settings: FeatureSettings, channel_names: tuple[str, ...]) -> None:
@@ -81,44 +80,25 @@ class TimeDomain:
             raise NervehandError(
                 f"the window is {settings.window_samples} samples: these features need {SHORTEST_WINDOW} or more"
             )
-        chosen = selected(settings, FEATURE_NAMES)
-        self.settings = settings
-        self._names = column_names(channel_names, chosen)
-        self._grid = HopGrid(settings, len(channel_names))
+        super().__init__(settings, channel_names, FEATURE_NAMES)
         groups = lane_groups(len(channel_names))
         self._plan = _plan(settings.window_samples, settings.hop_samples)
         slots = int(self._plan[SLOTS])
-        self._chosen = np.array([FEATURE_NAMES.index(name) for name in chosen], np.int64)
         self._ring = np.zeros(settings.window_samples * groups * LANES, np.float32)
         self._sums = np.zeros((WINDOW_ROWS + FEATURES + groups * (OPEN_ROWS + slots * CLOSED_ROWS)) * LANES)
-        self._last_masked = np.full(len(channel_names), NEVER, np.int64)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        return self._names
-
-    @property
-    def n_features(self) -> int:
-        return len(self._names)
-
-    def reset(self) -> None:
-        """Forget the past: the next block may begin at any index, and the first window begins with it or later."""
-        self._grid.reset()
-
-    def process(
-        self, conditioned: NDArray[np.float32], mask: NDArray[np.bool_], first_index: int
-    ) -> FeatureBlock:
-        """Take (n, c) finite samples and their mask, give the windows that end within them, as new arrays."""
-        conditioned, mask, index = self._grid.take(conditioned, mask, first_index)
-        if self._grid.restarted:
-            self._last_masked[:] = NEVER
-        features = np.empty((len(index), len(self._names)), np.float32)
-        masked = np.empty((len(index), len(self._names)), np.bool_)
+    def _fill(
+        self,
+        conditioned: NDArray[np.float32],
+        mask: NDArray[np.bool_],
+        first_index: int,
+        features: NDArray[np.float32],
+        masked: NDArray[np.bool_],
+    ) -> None:
         extract(
-            conditioned, mask, first_index, self._grid.start, self._plan, self._chosen, self._ring, self._sums,
+            conditioned, mask, first_index, self._start, self._plan, self._chosen, self._ring, self._sums,
             self._last_masked, features, masked,
         )  # fmt: skip
-        return FeatureBlock(features, masked, index)
 
 
 def _plan(window: int, hop: int) -> NDArray[np.int64]:
