@@ -116,36 +116,52 @@ class StepNetwork:
         return found
 
 
-def to_bfloat16(network: StepNetwork) -> StepNetwork:
-    """The network with every matrix, but no bias, rounded to the nearest bfloat16 (ties to even), kept as float32.
+def to_whole_numbers(network: StepNetwork) -> StepNetwork:
+    """The network with each matrix, but no bias, rounded to whole numbers from -127 to 127 times a step per column.
 
-    Such weights take half the bytes to fetch (decoder/engines/program.py), which is what a step waits for.
+    The step is the column's largest magnitude / 127, in a float32 with so few bits that each product is exact: the
+    graph stays float32, and decoder/engines/program.py finds the whole numbers again. They take a quarter of the bytes
+    to fetch, which is what a step waits for. Raises NervehandError where a weight is not finite.
     """
-    outputs = None if network.outputs is None else _dense_to_bfloat16(network.outputs)
-    layers = tuple(_to_bfloat16(layer) for layer in network.layers)
-    return StepNetwork(layers, outputs, _dense_to_bfloat16(network.gesture))
+    outputs = None if network.outputs is None else _dense_rounded(network.outputs)
+    layers = tuple(_rounded(layer) for layer in network.layers)
+    return StepNetwork(layers, outputs, _dense_rounded(network.gesture))
 
 
-def _to_bfloat16(layer: Layer) -> Layer:
+def _rounded(layer: Layer) -> Layer:
     match layer:
         case Dense():
-            return _dense_to_bfloat16(layer)
+            return _dense_rounded(layer)
         case CausalConv(weight=w):
-            return replace(layer, weight=_nearest_bfloat16(w))
+            flat = _nearest_whole_numbers(w.reshape(-1, w.shape[2]))
+            return replace(layer, weight=flat.reshape(w.shape))
         case Gru(input_weight=w, recurrent_weight=u):
-            return replace(layer, input_weight=_nearest_bfloat16(w), recurrent_weight=_nearest_bfloat16(u))
+            # As the graph multiplies: one matrix for the gates of both, one each for the new state.
+            h = layer.n_hidden
+            gates = _nearest_whole_numbers(np.concatenate([w[:, : 2 * h], u[:, : 2 * h]]))
+            new_w, new_u = _nearest_whole_numbers(w[:, 2 * h :]), _nearest_whole_numbers(u[:, 2 * h :])
+            return replace(
+                layer,
+                input_weight=np.concatenate([gates[: len(w)], new_w], axis=1),
+                recurrent_weight=np.concatenate([gates[len(w) :], new_u], axis=1),
+            )
 
 
-def _dense_to_bfloat16(layer: Dense) -> Dense:
-    return replace(layer, weight=_nearest_bfloat16(layer.weight))
+def _dense_rounded(layer: Dense) -> Dense:
+    return replace(layer, weight=_nearest_whole_numbers(layer.weight))
 
 
-def _nearest_bfloat16(values: Weights) -> Weights:
-    bits = np.ascontiguousarray(values, np.float32).view(np.uint32).astype(np.uint64)
-    bits += 0x7FFF + ((bits >> 16) & 1)
-    rounded = (bits & 0xFFFF0000).astype(np.uint32).view(np.float32)
-    if not np.isfinite(rounded).all():
-        raise NervehandError("a weight is not finite or too large: train again")
+STEP_BITS = 24 - 7
+"""Significant bits of a step: with the seven of a whole number they fill the 24 of a float32."""
+
+
+def _nearest_whole_numbers(weight: Weights) -> Weights:
+    if not np.isfinite(weight).all():
+        raise NervehandError("a weight is not finite: train again")
+    mantissa, exponent = np.frexp(np.abs(weight.astype(np.float64)).max(0, initial=0.0) / 127)
+    steps = np.ldexp(np.ceil(np.ldexp(mantissa, STEP_BITS)), exponent - STEP_BITS)  # up, so that 127 suffices
+    numbers = np.rint(weight / np.where(steps > 0, steps, 1.0))
+    rounded: Weights = (numbers * steps).astype(np.float32)
     return rounded
 
 

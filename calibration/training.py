@@ -20,7 +20,7 @@ from torch import Tensor
 
 from calibration.datasets import Piece
 from calibration.networks import StepModule, load
-from calibration.stepgraph import Dense, StepNetwork, to_bfloat16
+from calibration.stepgraph import Dense, StepNetwork, to_whole_numbers
 from calibration.streams import Chunk, ShuffledStreams
 from firmware_bridge.errors import NervehandError
 
@@ -100,7 +100,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """The weights to deploy, matrices rounded to bfloat16, and how they came about.
+    """The weights to deploy, matrices rounded to whole numbers of a step, and how they came about.
 
     `metrics`: final_loss, steps, training_s, n_parameters.
     """
@@ -147,7 +147,7 @@ def train(
                 on_progress(Progress(step, n_steps, loss, elapsed, elapsed / step * (n_steps - step)))
             if stop:
                 break
-        network_weights = to_bfloat16(_in_truth_units(fit.averaged().step_network(), task))
+        network_weights = to_whole_numbers(_in_truth_units(fit.averaged().step_network(), task))
     metrics = {
         "final_loss": loss,
         "steps": float(step),

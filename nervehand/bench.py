@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from calibration.front_end import default_front_end
 from calibration.shapes import random_step_network
-from calibration.stepgraph import StepNetwork, build_step_graph, to_bfloat16
+from calibration.stepgraph import StepNetwork, build_step_graph, to_whole_numbers
 from decoder.bundle import Bundle, FeatureSpec, Manifest, OutputSpec, StreamSpec, Training
 from decoder.chain import DecodeChain
 from decoder.conditioning_design import design
@@ -224,7 +224,7 @@ def bench_bundle(settings: BenchSettings, network: StepNetwork) -> tuple[Bundle,
 
 def measure(settings: BenchSettings, say: Callable[[str], None] = lambda text: None) -> dict[str, object]:
     """All figures of one bench, names as METRICS has them; None where a baseline cannot run."""
-    network = to_bfloat16(
+    network = to_whole_numbers(
         random_step_network(settings.network, 14 * settings.channels, N_DOF, _N_GESTURES, seed=0)
     )
     ours = _Chain(settings, network)

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from decoder.kernels import compiled, compiled_fused
 
-# Fields of an operation: what it does, where the result lies and how long it is, the same of its input, and two more
-# (where weights and bias begin; where a second input begins).
-OPERATION, OUT, N_OUT, IN, N_IN, THIRD, FOURTH, N_FIELDS = range(8)
-COPY, GEMM, GEMM_HALVED, RELU, SIGMOID, TANH, ADD, SUB, MUL, SOFTMAX = range(10)
+# Fields of an operation: what it does, where the result lies and how long it is, the same of its input, where the
+# weights or a second input begin, the bias, and the steps of weights that are whole numbers of them.
+OPERATION, OUT, N_OUT, IN, N_IN, OTHER, BIAS, STEPS, N_FIELDS = range(9)
+COPY, GEMM, GEMM_INT8, RELU, SIGMOID, TANH, ADD, SUB, MUL, SOFTMAX = range(10)
 
 LARGEST_EXPONENT = np.float32(88.0)
 """Of exp: float32 ends at exp(88.72)."""
@@ -72,32 +72,32 @@ def _gemm(
             y[j] += a * w0[j]
 
 
-@compiled
-def _whole(half: np.uint16) -> np.float32:
-    """The float32 whose upper 16 bits these are."""
-    return np.uint32(np.uint32(half) << np.uint32(16)).view(np.float32)
-
-
 @compiled_fused
-def _gemm_halved(
-    x: NDArray[np.float32], weight: NDArray[np.uint16], bias: NDArray[np.float32], y: NDArray[np.float32]
+def _gemm_int8(
+    x: NDArray[np.float32],
+    weight: NDArray[np.int8],
+    steps: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    y: NDArray[np.float32],
 ) -> None:
-    """As `_gemm`, bit for bit, from the upper halves of the weights."""
+    """y (m,) = (x (n,) @ weight (n * m,)) * steps (m,) + bias (m,)."""
     n, m = len(x), len(y)
-    y[:] = bias
+    y[:] = 0
     even = n - n % 4
     for i in range(0, even, 4):
         a, b, c, d = x[i], x[i + 1], x[i + 2], x[i + 3]
         w0, w1 = weight[i * m : (i + 1) * m], weight[(i + 1) * m : (i + 2) * m]
         w2, w3 = weight[(i + 2) * m : (i + 3) * m], weight[(i + 3) * m : (i + 4) * m]
         for j in range(m):
-            sum_ab = (y[j] + a * _whole(w0[j])) + b * _whole(w1[j])
-            y[j] = (sum_ab + c * _whole(w2[j])) + d * _whole(w3[j])
+            sum_ab = (y[j] + a * np.float32(w0[j])) + b * np.float32(w1[j])
+            y[j] = (sum_ab + c * np.float32(w2[j])) + d * np.float32(w3[j])
     for i in range(even, n):
         a = x[i]
         w0 = weight[i * m : (i + 1) * m]
         for j in range(m):
-            y[j] += a * _whole(w0[j])
+            y[j] += a * np.float32(w0[j])
+    for j in range(m):
+        y[j] = y[j] * steps[j] + bias[j]
 
 
 @compiled
@@ -117,7 +117,7 @@ def _softmax(x: NDArray[np.float32], y: NDArray[np.float32]) -> None:
 def run_steps(
     operations: NDArray[np.int64],
     exact: NDArray[np.float32],
-    halved: NDArray[np.uint16],
+    small: NDArray[np.int8],
     arena: NDArray[np.float32],
     features_at: int,
     outputs_at: int,
@@ -133,16 +133,17 @@ def run_steps(
     for hop in range(len(z)):
         arena[features_at : features_at + z.shape[1]] = z[hop]
         for operation in operations:
-            kind, third = operation[OPERATION], operation[THIRD]
+            kind = operation[OPERATION]
             y = arena[operation[OUT] : operation[OUT] + operation[N_OUT]]
             x = arena[operation[IN] : operation[IN] + operation[N_IN]]
-            if kind in (GEMM, GEMM_HALVED):
-                n_weights = len(x) * len(y)
-                bias = exact[operation[FOURTH] : operation[FOURTH] + len(y)]
+            if kind in (GEMM, GEMM_INT8):
+                first, last = operation[OTHER], operation[OTHER] + len(x) * len(y)
+                bias = exact[operation[BIAS] : operation[BIAS] + len(y)]
                 if kind == GEMM:
-                    _gemm(x, exact[third : third + n_weights], bias, y)
+                    _gemm(x, exact[first:last], bias, y)
                 else:
-                    _gemm_halved(x, halved[third : third + n_weights], bias, y)
+                    steps = exact[operation[STEPS] : operation[STEPS] + len(y)]
+                    _gemm_int8(x, small[first:last], steps, bias, y)
             elif kind == COPY:
                 y[:] = x
             elif kind == RELU:
@@ -157,7 +158,7 @@ def run_steps(
             elif kind == SOFTMAX:
                 _softmax(x, y)
             else:
-                other = arena[third : third + len(y)]
+                other = arena[operation[OTHER] : operation[OTHER] + len(y)]
                 if kind == ADD:
                     for j in range(len(y)):
                         y[j] = x[j] + other[j]

@@ -42,7 +42,7 @@ class CompiledEngine:
         outputs = np.empty((len(z), shape.n_outputs), np.float32)
         probabilities = np.empty((len(z), shape.n_gestures), np.float32)
         k = run_steps(
-            program.operations, program.exact, program.halved, self._arena,
+            program.operations, program.exact, program.small, self._arena,
             program.features.start, program.outputs.start, program.probabilities.start,
             z, outputs, probabilities,
         )  # fmt: skip

@@ -21,6 +21,8 @@ from firmware_bridge.errors import NervehandError
 ALIGNED = 16
 """Places and weights begin at multiples of this many values: one 512-bit register, one cache line."""
 
+LARGEST_NUMBER = 127
+
 
 class UnknownOperatorError(NervehandError):
     """A step graph that may be right, but holds something that a program has no operation for."""
@@ -38,14 +40,15 @@ class Place:
 class StepProgram:
     """Operations (n, kernel.N_FIELDS) int64 in order, what they read, and where what goes in and comes out lies.
 
-    `exact` holds float32 weights and biases; `halved` the upper 16 bits of weights whose lower 16 are all zero
-    (bfloat16), which is half to fetch and loses nothing. `outputs` has length 0 in a decoder of gestures alone.
+    `exact` holds float32 weights, biases and steps; `small` the weights of matrices that are whole numbers from -127 to
+    127 times a step per column, which is a quarter to fetch and loses nothing. `outputs` has length 0 in a decoder of
+    gestures alone.
     """
 
     shape: StepShape
     operations: NDArray[np.int64]
     exact: NDArray[np.float32]
-    halved: NDArray[np.uint16]
+    small: NDArray[np.int8]
     n_arena: int
     features: Place
     outputs: Place
@@ -66,6 +69,21 @@ def compile_program(step_graph: bytes) -> StepProgram:
             "the step graph cannot be loaded (no ONNX file): export the decoder again"
         ) from error
     return _Compiler(model.graph).program()
+
+
+def whole_numbers(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]] | None:
+    """The matrix (n, m) as whole numbers (n, m) times steps (m,), bit for bit; None where it is not.
+
+    A column's largest number is 127, as calibration.stepgraph.to_whole_numbers leaves it.
+    """
+    if not np.isfinite(weight).all():
+        return None
+    steps = np.abs(weight).max(0, initial=0.0) / np.float32(LARGEST_NUMBER)
+    steps = np.where(steps > 0, steps, np.float32(1))
+    numbers = np.rint(weight / steps)
+    if not np.array_equal(numbers * steps, weight):
+        return None
+    return numbers.astype(np.int8), steps
 
 
 def _values(tensor: onnx.TensorProto) -> NDArray[np.generic]:
@@ -101,8 +119,8 @@ class _Compiler:
         self._places: dict[str, Place] = {}
         self._operations: list[tuple[int, ...]] = []
         self._exact: list[NDArray[np.float32]] = []
-        self._halved: list[NDArray[np.uint16]] = []
-        self._n_arena = self._n_exact = self._n_halved = 0
+        self._small: list[NDArray[np.int8]] = []
+        self._n_arena = self._n_exact = self._n_small = 0
         for name, (_, length) in inputs.items():
             self._places[name] = self._new(length)
 
@@ -121,7 +139,7 @@ class _Compiler:
             self._shape,
             np.array(self._operations, np.int64).reshape(-1, kernel.N_FIELDS),
             np.concatenate([np.zeros(0, np.float32), *self._exact]),
-            np.concatenate([np.zeros(0, np.uint16), *self._halved]),
+            np.concatenate([np.zeros(0, np.int8), *self._small]),
             self._n_arena,
             self._places["features"],
             outputs,
@@ -165,9 +183,13 @@ class _Compiler:
             raise UnknownOperatorError("a Gemm of the step graph has a matrix or a bias that is computed")
         self._require(node, weight.ndim == 2 and bias.size == weight.shape[1] and weight.shape[0] == x.length)
         out = self._result(node, weight.shape[1])
-        weights_at, is_halved = self._matrix(weight)
         bias_at = self._constant(bias)
-        self._emit(kernel.GEMM_HALVED if is_halved else kernel.GEMM, out, x, weights_at, bias_at)
+        whole = whole_numbers(weight)
+        if whole is None:
+            self._emit(kernel.GEMM, out, x, self._constant(weight), bias_at)
+        else:
+            numbers, steps = whole
+            self._emit(kernel.GEMM_INT8, out, x, self._numbers(numbers), bias_at, self._constant(steps))
 
     def _concat(self, node: onnx.NodeProto) -> None:
         parts = [self._place(name) for name in node.input]
@@ -238,14 +260,11 @@ class _Compiler:
         place = self._places[node.output[0]] = self._new(length)
         return place
 
-    def _matrix(self, weight: NDArray[np.float32]) -> tuple[int, bool]:
-        bits = np.ascontiguousarray(weight, np.float32).view(np.uint32)
-        if (bits & 0xFFFF).any():
-            return self._constant(weight), False
-        start = self._n_halved
-        self._halved.append(np.pad((bits.ravel() >> 16).astype(np.uint16), (0, -bits.size % ALIGNED)))
-        self._n_halved += len(self._halved[-1])
-        return start, True
+    def _numbers(self, numbers: NDArray[np.int8]) -> int:
+        start = self._n_small
+        self._small.append(np.pad(numbers.ravel(), (0, -numbers.size % ALIGNED)))
+        self._n_small += len(self._small[-1])
+        return start
 
     def _constant(self, values: NDArray[np.float32]) -> int:
         start = self._n_exact
@@ -253,8 +272,10 @@ class _Compiler:
         self._n_exact += len(self._exact[-1])
         return start
 
-    def _emit(self, operation: int, out: Place, a: Place, third: int = 0, fourth: int = 0) -> None:
-        self._operations.append((operation, out.start, out.length, a.start, a.length, third, fourth))
+    def _emit(
+        self, operation: int, out: Place, a: Place, other: int = 0, bias: int = 0, steps: int = 0
+    ) -> None:
+        self._operations.append((operation, out.start, out.length, a.start, a.length, other, bias, steps))
 
     def _require(self, node: onnx.NodeProto, fits: bool) -> None:
         if not fits:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from calibration.shapes import random_step_network
 from calibration.stepgraph import (
     IR_VERSION,
     OPSET,
@@ -18,9 +19,11 @@ from calibration.stepgraph import (
     StepNetwork,
     Weights,
     build_step_graph,
-    to_bfloat16,
+    to_whole_numbers,
 )
 from decoder import engines
+from decoder.engines._step_kernel import GEMM
+from decoder.engines.program import compile_program, whole_numbers
 from firmware_bridge.errors import NervehandError
 
 
@@ -114,23 +117,29 @@ def test_matrices_are_the_bare_work_of_a_step() -> None:
     assert network.n_parameters == sum(m.size for m in network.matrices()) + n_biases
 
 
-@given(st.lists(st.floats(-(2.0**100), 2.0**100, width=32), min_size=1, max_size=30))
-def test_bfloat16_is_the_nearest_value_with_an_even_last_bit_at_a_tie(values: list[float]) -> None:
+@given(st.lists(st.floats(-(2.0**60), 2.0**60, width=32), min_size=1, max_size=30))
+def test_weights_are_rounded_to_whole_numbers_of_a_step_that_nothing_is_lost_in(values: list[float]) -> None:
     weight = np.array(values, np.float32)[:, None]
-    network = StepNetwork(
-        (Dense(weight, np.zeros(1, np.float32)),), None, Dense(weight, np.zeros(1, np.float32))
-    )
-    rounded = to_bfloat16(network).gesture.weight
-    assert not (rounded.view(np.uint32) & 0xFFFF).any()
-    below = weight.view(np.uint32) & 0xFFFF0000
-    neighbours = np.stack([below, below + 0x10000]).view(np.float32).astype(np.float64)
-    errors = np.abs(neighbours - weight)
-    assert np.array_equal(np.abs(rounded - weight.astype(np.float64)), errors.min(0))
-    tied = errors[0] == errors[1]
-    assert not (rounded.view(np.uint32)[tied] & 0x10000).any()
+    weight[np.abs(weight) < 2.0**-60] = 0
+    network = StepNetwork((), None, Dense(weight, np.zeros(1, np.float32)))
+    rounded = to_whole_numbers(network).gesture.weight
+    largest = np.abs(weight.astype(np.float64)).max()
+    assert np.abs(rounded - weight.astype(np.float64)).max() <= largest / 127 / 2 * (1 + 2**-16)
+    found = whole_numbers(rounded)
+    assert found is not None
+    numbers, steps = found
+    assert np.array_equal(numbers.astype(np.float64) * steps, rounded)
+    assert np.abs(numbers.astype(int)).max() == (127 if largest else 0)
 
 
-def test_a_matrix_that_rounds_to_infinity_is_an_error() -> None:
-    largest = np.full((1, 1), np.finfo(np.float32).max)
-    with pytest.raises(NervehandError, match="too large"):
-        to_bfloat16(StepNetwork((), None, Dense(largest, np.zeros(1, np.float32))))
+def test_every_matrix_of_a_rounded_network_reaches_the_kernel_as_whole_numbers() -> None:
+    for network in (small_network(), random_step_network("compact", 90, 6, 9, seed=1)):
+        program = compile_program(build_step_graph(to_whole_numbers(network)))
+        assert program.small.size >= sum(matrix.size for matrix in network.matrices())
+        assert GEMM not in program.operations[:, 0]
+
+
+def test_a_weight_that_is_not_finite_is_an_error() -> None:
+    broken = np.full((1, 1), np.inf, np.float32)
+    with pytest.raises(NervehandError, match="not finite"):
+        to_whole_numbers(StepNetwork((), None, Dense(broken, np.zeros(1, np.float32))))

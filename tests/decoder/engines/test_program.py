@@ -2,49 +2,41 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from calibration.stepgraph import build_step_graph, to_whole_numbers
 from decoder.engines.compiled import CompiledEngine
 from decoder.engines.onnx_runtime import OnnxRuntimeEngine
-from decoder.engines.program import UnknownOperatorError, compile_program
+from decoder.engines.program import UnknownOperatorError, compile_program, whole_numbers
 from firmware_bridge.errors import NervehandError
 from tests.decoder.engines.test_engines import STEP_GRAPH, Z, network
 
 
-def with_halved_weights() -> bytes:
-    """The step graph with the lower 16 bits of every weight cleared."""
-    model = onnx.load_model_from_string(STEP_GRAPH)
-    for tensor in model.graph.initializer:
-        if tensor.name.startswith("weight"):
-            values = numpy_helper.to_array(tensor)
-            if values.ndim == 2:
-                cut = (np.ascontiguousarray(values).view(np.uint32) & 0xFFFF0000).view(np.float32)
-                tensor.CopyFrom(numpy_helper.from_array(cut, tensor.name))
-    return bytes(model.SerializeToString())
+def test_weights_that_are_whole_numbers_of_a_step_are_kept_as_bytes_and_answer_as_before() -> None:
+    graph = build_step_graph(to_whole_numbers(network()))
+    program = compile_program(graph)
+    assert program.small.size >= sum(matrix.size for matrix in network().matrices())
+    for ours, theirs in zip(
+        CompiledEngine(program).process(Z), OnnxRuntimeEngine(graph).process(Z), strict=True
+    ):
+        assert np.abs(ours - theirs).max() < 1e-6
 
 
-def test_weights_that_are_bfloat16_are_kept_in_half_the_bytes_and_lose_no_bit() -> None:
-    halved = compile_program(with_halved_weights())
-    n_weights = sum(matrix.size for matrix in network().matrices())
-    assert n_weights <= halved.halved.size < n_weights + 16 * 20
-    whole = np.zeros(halved.halved.size, np.uint32)
-    whole[:] = halved.halved
-    exact = (whole << 16).view(np.float32)
-    operations = halved.operations.copy()
-    gemms = operations[:, 0] == 2
-    assert gemms.any()
-    operations[gemms, 0] = 1
-    operations[gemms, 5] += halved.exact.size
-    same = dataclasses.replace(
-        halved, operations=operations, exact=np.concatenate([halved.exact, exact]), halved=halved.halved[:0]
-    )
-    for a, b in zip(CompiledEngine(halved).process(Z), CompiledEngine(same).process(Z), strict=True):
-        assert a.tobytes() == b.tobytes()
+def test_other_weights_are_kept_as_they_are() -> None:
+    program = compile_program(STEP_GRAPH)
+    assert program.small.size == 0
+    assert program.exact.size >= sum(matrix.size for matrix in network().matrices())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e-45, 0.0])
+def test_strange_weights_are_whole_numbers_only_where_that_is_exact(value: float) -> None:
+    weight = np.array([[1.0, 127.0], [value, 3.0]], np.float32)
+    found = whole_numbers(weight)
+    assert (found is not None) == (value == 0.0)
+    assert whole_numbers(np.zeros((3, 2), np.float32)) is not None
 
 
 def graph(nodes: list[onnx.NodeProto], initializers: list[onnx.TensorProto]) -> bytes:
