@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from decoder.intent import IntentDigest
@@ -55,6 +56,11 @@ def test_the_demo_moves_the_hand_and_what_it_records_replays_to_the_same_bits(tm
     assert len(session.recorded.intents) == said["hops"]
     assert session.recorded.commands is not None
     assert len(session.recorded.commands.sample_index) == said["commands_applied"]
+    sent = session.recorded.sent
+    assert sent is not None
+    assert set(sent.sample_index.tolist()) >= set(session.recorded.commands.sample_index.tolist())
+    assert np.all(np.diff(sent.sent_ns) >= 0)
+    assert sent.state_names[sent.state[-1]] == "released"
     assert any("gate arm" in note.text for note in session.recorded.notes)
 
 
