@@ -49,9 +49,9 @@ def test_the_guard_side_loads_no_compiler_runtime_or_file_library() -> None:
     assert loaded & {"numba", "onnxruntime", "h5py", "torch", "scipy"} == set()
 
 
-def test_the_decode_side_loads_no_training_library_and_no_filter_design() -> None:
+def test_the_decode_side_loads_no_training_library_no_filter_design_and_no_runtime_it_does_not_need() -> None:
     loaded = loaded_by("import decoder.chain, decoder.bundle")
-    assert loaded & {"torch", "scipy.signal", "sklearn", "pynwb", "onnx"} == set()
+    assert loaded & {"torch", "scipy.signal", "sklearn", "pynwb", "onnxruntime"} == set()
 
 
 def test_the_command_line_starts_without_the_heavy_libraries() -> None:
