@@ -70,7 +70,7 @@ class LiveSummary:
         return (
             f"{self.elapsed_s:.1f} s, {self.hops} hops ({self.warming_hops} warming), "
             f"{self.commands_applied} commands applied, {self.commands_withheld} withheld by the gate, "
-            f"{self.commands_dropped} dropped as late, {self.restarts} restarts, {self.rearmed} times armed again\n"
+            f"{self.commands_dropped} dropped as late or overtaken, {self.restarts} restarts, {self.rearmed} times armed again\n"
             f"sample to hand: {_times(self.latency_us[TOTAL])}\n"
             f"{DECIDED}: {_times(self.latency_us[DECIDED])}, late hops included\n"
             f"link {self.link}, gate {self.gate}"
