@@ -62,8 +62,9 @@ def _plain(values: NDArray[np.float32]) -> Positions:
 
 def _towards(start: float, target: float, reach: float, low: float, high: float) -> float:
     """From `start` to `target`, both brought inside `low` to `high`, but no further than `reach`."""
-    start = min(max(start, low), high)
-    return start + min(max(min(max(target, low), high) - start, -reach), reach)
+    start = low if start < low else high if start > high else start
+    way = (low if target < low else high if target > high else target) - start
+    return start + (reach if way > reach else -reach if way < -reach else way)
 
 
 class SafetyGate:
@@ -223,8 +224,9 @@ class SafetyGate:
             and all(abs(v) <= self._rest_band for v in self._command.targets.tolist())
         ):
             self._latched = None
-        in_force = present if self._latched is None else [*present, self._latched]
-        return min(in_force, key=GRAVITY.__getitem__, default=None)
+        if self._latched is not None:
+            present.append(self._latched)
+        return min(present, key=GRAVITY.__getitem__) if present else None
 
     def _present(self, now_ns: int, link_up: bool, state: HandState | None) -> Iterator[Cause]:
         """Every cause whose condition holds now."""
@@ -242,7 +244,7 @@ class SafetyGate:
         targets = command.targets.tolist() if command.targets.shape == (N_DOF,) else [math.nan]
         if not all(map(math.isfinite, targets)):
             yield Cause.MALFORMED
-        elif any(abs(v) > 1 for v in targets):
+        elif max(map(abs, targets)) > 1:
             yield Cause.OUT_OF_RANGE
         if not command.quality.healthy_fraction >= self.limits.min_healthy_fraction:
             yield Cause.UNHEALTHY
