@@ -162,6 +162,8 @@ def _nearest_whole_numbers(weight: Weights) -> Weights:
     steps = np.ldexp(np.ceil(np.ldexp(mantissa, STEP_BITS)), exponent - STEP_BITS)  # up, so that 127 suffices
     numbers = np.rint(weight / np.where(steps > 0, steps, 1.0))
     rounded: Weights = (numbers * steps).astype(np.float32)
+    if not np.isfinite(rounded).all():
+        raise NervehandError("a weight is too large for a float32: train again")
     return rounded
 
 

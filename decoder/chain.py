@@ -161,13 +161,10 @@ class DecodeChain:
             answers.append(raw)
             intents.append(self._decision.process(raw))
             hop += len(raw)
-            if is_finite:
+            if not is_finite:
+                self._forget(int(raw.sample_index[-1]))
+            if hop == len(z):
                 break
-            last = int(raw.sample_index[-1])
-            self._on_event(
-                ChainEvent(last, "fault", "the network's answer is not finite: restarted, warming")
-            )
-            self._start(last + 1)
         self.raw = _joined(answers)
         self.stage_ns[:4] = self.front_end.stage_ns
         self.stage_ns[4] = engine_end_ns
@@ -182,6 +179,12 @@ class DecodeChain:
         return EngineOutput(
             found.sample_index[here], outputs, probabilities, warming, found.healthy_fraction[here]
         ), is_finite
+
+    def _forget(self, sample_index: int) -> None:
+        """An answer that is not finite leaves, for the gate to see; what the network remembers of it does not."""
+        text = "the network's answer is not finite: restarted, warming"
+        self._on_event(ChainEvent(sample_index, "fault", text))
+        self._start(sample_index + 1)
 
     def _start(self, sample_index: int) -> None:
         self._engine.reset()

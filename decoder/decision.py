@@ -169,6 +169,7 @@ def _decide(
     for i in range(k):
         first = held[2] == 0
         held[2] = 1
+        is_finite = np.isfinite(raw_outputs[i]).all() and np.isfinite(raw_probabilities[i]).all()
         best = 0
         for g in range(n_gestures):
             p = np.float64(raw_probabilities[i, g])
@@ -206,4 +207,4 @@ def _decide(
                 value = 1.0
             elif value < -1.0:
                 value = -1.0
-            positions[i, d] = value  # NaN passes on purpose: the gate must see it
+            positions[i, d] = value if is_finite else np.nan  # on purpose: the gate must see it

@@ -66,7 +66,7 @@ def step_shape(inputs: dict[str, list[int]], outputs: dict[str, list[int]]) -> S
         if inputs[name] != outputs[f"{name}_next"]:
             raise NervehandError(f"{name} has shape {inputs[name]} but {outputs[f'{name}_next']} afterwards")
     for name, shape in (*inputs.items(), *outputs.items()):
-        if len(shape) != 2 or shape[0] != 1 or not 0 <= shape[1] <= MOST_VALUES:
+        if len(shape) != 2 or shape[0] != 1 or not 1 <= shape[1] <= MOST_VALUES:
             raise NervehandError(
                 f"{name} has shape {shape}: a step graph has batch 1 and fixed sizes up to {MOST_VALUES}"
             )
@@ -80,9 +80,9 @@ def step_shape(inputs: dict[str, list[int]], outputs: dict[str, list[int]]) -> S
 
 def require_state(state: Sequence[NDArray[np.float32]], shape: StepShape) -> None:
     """Raises NervehandError where a saved state is not one of a decoder of this shape."""
-    lengths = tuple(part.shape[1] for part in state)
-    if lengths != shape.state_lengths:
+    expected = [(1, length) for length in shape.state_lengths]
+    if [part.shape for part in state] != expected:
         raise NervehandError(
-            f"the saved state has lengths {lengths}, the decoder carries {shape.state_lengths}: "
+            f"the saved state has shapes {[part.shape for part in state]}, the decoder carries {expected}: "
             "restore it with the bundle that it was recorded with"
         )

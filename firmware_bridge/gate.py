@@ -75,7 +75,7 @@ class SafetyGate:
     """
 
     def __init__(self, limits: GateLimits, watchdog_action: WatchdogAction) -> None:
-        self.limits = limits
+        self._limits = limits
         self._watchdog_action = watchdog_action
         self._mode = GateState.DISARMED
         self._latched: Cause | None = None
@@ -89,6 +89,11 @@ class SafetyGate:
         self._step_ns: int | None = None
         self._link_down_ns: int | None = None
         self._shown: tuple[GateState, Cause | None] = (GateState.DISARMED, None)
+
+    @property
+    def limits(self) -> GateLimits:
+        """What it was made with."""
+        return self._limits
 
     @property
     def state(self) -> GateState:
@@ -195,7 +200,7 @@ class SafetyGate:
         """Seconds since the last step, never negative and never beyond the cap."""
         last_ns = now_ns if self._step_ns is None else self._step_ns
         self._step_ns = max(now_ns, last_ns)
-        return min(max(now_ns - last_ns, 0) / NS, self.limits.max_step_s)
+        return min(max(now_ns - last_ns, 0) / NS, self._limits.max_step_s)
 
     def _link_up(self, now_ns: int, link: LinkState, state: HandState | None) -> bool:
         """Connected, and the hand has reported lately, and since the link was last seen down."""
@@ -203,7 +208,7 @@ class SafetyGate:
             return False
         if self._link_down_ns is not None and state.reported_ns <= self._link_down_ns:
             return False
-        return now_ns - state.reported_ns < self.limits.link_timeout_s * NS
+        return now_ns - state.reported_ns < self._limits.link_timeout_s * NS
 
     def _latch(self, cause: Cause) -> None:
         """Keep the graver cause in force. Without effect unless armed, because arming begins anew."""
@@ -239,18 +244,18 @@ class SafetyGate:
             yield Cause.SILENCE
             return
         age_ns = now_ns - min(command.issued_ns, self._command_since_ns)
-        if now_ns >= command.expires_ns or age_ns >= self.limits.stale_after_s * NS:
+        if now_ns >= command.expires_ns or age_ns >= self._limits.stale_after_s * NS:
             yield Cause.SILENCE
         targets = command.targets.tolist() if command.targets.shape == (N_DOF,) else [math.nan]
         if not all(map(math.isfinite, targets)):
             yield Cause.MALFORMED
         elif max(map(abs, targets)) > 1:
             yield Cause.OUT_OF_RANGE
-        if not command.quality.healthy_fraction >= self.limits.min_healthy_fraction:
+        if not command.quality.healthy_fraction >= self._limits.min_healthy_fraction:
             yield Cause.UNHEALTHY
         if command.quality.warming:
             yield Cause.WARMING
-        if not command.quality.confidence >= self.limits.min_confidence:
+        if not command.quality.confidence >= self._limits.min_confidence:
             yield Cause.LOW_CONFIDENCE
 
     def _aim(self, action: SafeAction | None) -> tuple[Positions, Positions]:
@@ -260,7 +265,7 @@ class SafetyGate:
         if action is SafeAction.RELEASE:
             return REST, self._speed
         if action is SafeAction.RELAX:
-            slow = 1.0 / self.limits.relax_duration_s
+            slow = 1.0 / self._limits.relax_duration_s
             return REST, tuple(min(speed, slow) for speed in self._speed)
         return self._positions, self._speed
 

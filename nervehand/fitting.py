@@ -121,7 +121,7 @@ def _reporting() -> Iterator[Callable[[TrainingProgress], None]]:
 
 
 class _Lines:
-    """Progress as lines, the first and the last one always."""
+    """Progress as lines: the first, the last of a whole training, and one every few seconds between them."""
 
     def __init__(self) -> None:
         self._said_s = -math.inf

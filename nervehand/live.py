@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import threading
 import time
 from collections import deque
@@ -32,6 +33,8 @@ DECIDED = "sample to decided"
 TOTAL = "sample to sent"
 STAGES = ("wait", "filters + features", "engine", "decision", "gate + send", DECIDED, TOTAL)
 """What is timed: of the newest hop of each block that is not late; DECIDED of every hop; what is sent, once it is."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,8 @@ class LiveSummary:
         return (
             f"{self.elapsed_s:.1f} s, {self.hops} hops ({self.warming_hops} warming), "
             f"{self.commands_applied} commands applied, {self.commands_withheld} withheld by the gate, "
-            f"{self.commands_dropped} dropped as late or overtaken, {self.restarts} restarts, {self.rearmed} times armed again\n"
+            f"{self.commands_dropped} dropped as late or overtaken, {self.restarts} restarts, "
+            f"{self.rearmed} times armed again\n"
             f"sample to hand: {_times(self.latency_us[TOTAL])}\n"
             f"{DECIDED}: {_times(self.latency_us[DECIDED])}, late hops included\n"
             f"link {self.link}, gate {self.gate}"
@@ -97,7 +101,10 @@ def closed_by(stop: threading.Event, source: Source) -> Iterator[None]:
     def watch() -> None:
         while not over.is_set():
             if stop.wait(_STOP_SEEN_S):
-                source.close()
+                try:
+                    source.close()
+                except Exception:  # the caller closes it too, and hears of it there
+                    logger.exception("the source could not be closed")
                 return
 
     watcher = threading.Thread(target=watch, name="stop", daemon=True)
@@ -142,6 +149,7 @@ class LiveRun:
         self._digest = IntentDigest()
         self._hops = self._warming = self._dropped = self._restarts = self._rearmed = 0
         self._newest: Intents | None = None
+        self._failed_at: int | None = None  # the first hop since the last command whose answer is not finite
         self._levels: deque[np.ndarray] = deque(maxlen=_HISTORY)
         self._recent: list[np.ndarray] = []
         self._shown_ns = 0
@@ -155,20 +163,24 @@ class LiveRun:
         gc.collect()
         gc.freeze()
         try:
-            self._source.connect()
             with closed_by(stop, self._source):
-                for block in self._source.blocks():
-                    if stop.is_set():
-                        break
-                    self._decode(block)
-                    self._watch(block, started_ns)
-        except Exception as error:
-            self._guard.report_fault("decoder", repr(error))
-            raise
+                try:
+                    self._stream(stop, started_ns)
+                except Exception as error:  # the gate hears of it before anything is waited for
+                    self._guard.report_fault("decoder", repr(error))
+                    raise
         finally:
             self._source.close()
             gc.unfreeze()
         return self._summary((time.monotonic_ns() - started_ns) / 1e9)
+
+    def _stream(self, stop: threading.Event, started_ns: int) -> None:
+        self._source.connect()
+        for block in self._source.blocks():
+            if stop.is_set():
+                return
+            self._decode(block)
+            self._watch(block, started_ns)
 
     def _decode(self, block: SignalBlock) -> None:
         intents = self._chain.process(block)
@@ -187,14 +199,21 @@ class LiveRun:
         stages = self._chain.stage_ns
         self._histograms[DECIDED].add(int(stages[5]) - block.arrival_ns, len(intents))
         now_ns = time.monotonic_ns()
-        is_late = now_ns - block.arrival_ns > self._late_ns
-        dropped = len(intents) - (not is_late)  # of a block's hops only the newest can still matter
+        # Of a block's hops only the newest can still matter, but for one that the network failed at, however late.
+        hop = (
+            len(intents) - 1
+            if self._failed_at is None
+            else int(np.searchsorted(intents.sample_index, self._failed_at))
+        )
+        is_late = now_ns - block.arrival_ns > self._late_ns and self._failed_at is None
+        self._failed_at = None
+        dropped = len(intents) - (not is_late)
         self._dropped += dropped
         if dropped and self._recorder is not None:
             self._recorder.dropped(int(intents.sample_index[-1]), dropped)
         if is_late:
             return
-        command = self._command(intents, now_ns)
+        command = self._command(intents, hop, now_ns)
         sent = self._guard.submit(command)
         self._histograms["wait"].add(int(stages[0]) - block.arrival_ns)
         self._histograms["filters + features"].add(int(stages[3] - stages[0]))
@@ -206,17 +225,17 @@ class LiveRun:
             if self._recorder is not None:
                 self._recorder.command(command, self._hand.state)
 
-    def _command(self, intents: Intents, now_ns: int) -> HandCommand:
+    def _command(self, intents: Intents, hop: int, now_ns: int) -> HandCommand:
         return HandCommand(
-            targets=intents.positions[-1],
-            sample_index=int(intents.sample_index[-1]),
+            targets=intents.positions[hop],
+            sample_index=int(intents.sample_index[hop]),
             issued_ns=now_ns,
             expires_ns=now_ns + self._lifetime_ns,
-            gesture=self._gestures[int(intents.gesture[-1])],
+            gesture=self._gestures[int(intents.gesture[hop])],
             quality=Quality(
-                warming=bool(intents.warming[-1]),
-                confidence=float(intents.probability[-1]),
-                healthy_fraction=float(intents.healthy_fraction[-1]),
+                warming=bool(intents.warming[hop]),
+                confidence=float(intents.probability[hop]),
+                healthy_fraction=float(intents.healthy_fraction[hop]),
             ),
         )
 
@@ -228,6 +247,8 @@ class LiveRun:
 
     def _on_chain_event(self, event: ChainEvent) -> None:
         self._restarts += 1
+        if event.kind == "fault" and self._failed_at is None:
+            self._failed_at = event.sample_index
         if self._recorder is not None:
             self._recorder.chain_event(event)
 

@@ -81,8 +81,7 @@ class LiveRecorder:
             if sent:
                 self._writer.sent(sent)
             if unrecorded:
-                at = max(self._writer.last_sample, 0)
-                self._writer.event(Event(at, EventKind.UNRECORDED, unrecorded))
+                self._writer.event(Event(self._writer.present_sample, EventKind.UNRECORDED, unrecorded))
 
         self._unless_stopped(write)
 
@@ -99,7 +98,7 @@ class LiveRecorder:
     def gate_event(self, event: GateEvent) -> None:
         """A transition of the gate, with who asked for it, as a note at the last sample."""
         text = f"gate {event.kind}: {event.text} ({event.who})"
-        self._unless_stopped(lambda: self._writer.note(Note(max(self._writer.last_sample, 0), text)))
+        self._unless_stopped(lambda: self._writer.note(Note(self._writer.present_sample, text)))
 
     def _unless_stopped(self, write: Callable[[], None]) -> None:
         if self.stopped:

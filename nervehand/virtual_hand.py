@@ -128,19 +128,25 @@ def stop_on_signals() -> Iterator[threading.Event]:
                 stop.set()
 
     listener = threading.Thread(target=listen, name="signals", daemon=True)
-    listener.start()
-    before = signal.set_wakeup_fd(tell.fileno(), warn_on_full_buffer=False)
-    previous = {number: signal.signal(number, _taken) for number in numbers}
+    previous: dict[
+        signal.Signals, signal.Handlers | Callable[[int, FrameType | None], object] | int | None
+    ] = {}
     try:
-        yield stop
-    finally:
+        with told, tell:
+            listener.start()
+            try:
+                before = signal.set_wakeup_fd(tell.fileno(), warn_on_full_buffer=False)
+                try:
+                    previous |= {number: signal.signal(number, _taken) for number in numbers}
+                    yield stop
+                finally:
+                    signal.set_wakeup_fd(before)
+            finally:
+                tell.shutdown(socket.SHUT_WR)
+                listener.join()
+    finally:  # last, so that another Ctrl-C does not cut this short
         for number, handler in previous.items():
             signal.signal(number, handler)
-        signal.set_wakeup_fd(before)
-        tell.shutdown(socket.SHUT_WR)
-        listener.join()
-        tell.close()
-        told.close()
 
 
 def _taken(number: int, frame: FrameType | None) -> None:

@@ -56,17 +56,18 @@ class OnnxRuntimeEngine:
     def process(self, z: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         outputs = np.empty((len(z), self._shape.n_outputs), np.float32)
         probabilities = np.empty((len(z), self._shape.n_gestures), np.float32)
-        k = 0
-        while k < len(z) and (
-            k == 0 or np.isfinite([outputs[k - 1].sum(), probabilities[k - 1].sum()]).all()
-        ):
+        for k in range(len(z)):
             self._features[0] = z[k]
-            self._session.run_with_iobinding(self._bindings[self._turn])
+            try:
+                self._session.run_with_iobinding(self._bindings[self._turn])
+            except Exception as error:  # as in `_session`
+                raise NervehandError(f"the step graph cannot be run ({_first_line(error)})") from error
             self._turn = 1 - self._turn
             outputs[k] = self._outputs[0]
             probabilities[k] = self._probabilities[0]
-            k += 1
-        return outputs[:k], probabilities[:k]
+            if not (np.isfinite(outputs[k]).all() and np.isfinite(probabilities[k]).all()):
+                return outputs[: k + 1], probabilities[: k + 1]
+        return outputs, probabilities
 
 
 def _bind_input(binding: ort.IOBinding, name: str, buffer: NDArray[np.float32]) -> None:
@@ -85,12 +86,16 @@ def _session(step_graph: bytes) -> ort.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # its errors reach us as exceptions
     try:
-        return ort.InferenceSession(step_graph, options, providers=["CPUExecutionProvider"])
+        # Its fallback would print to standard output, and try the same again.
+        return ort.InferenceSession(step_graph, options, ["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # onnxruntime's classes share no base but Exception
-        reason = str(error).splitlines()[0]
         raise NervehandError(
-            f"the step graph cannot be loaded ({reason}): export the decoder again"
+            f"the step graph cannot be loaded ({_first_line(error)}): export the decoder again"
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _shape(session: ort.InferenceSession) -> StepShape:

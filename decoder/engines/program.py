@@ -10,18 +10,21 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
-from decoder.engine import StepShape, step_shape
+from decoder.engine import StepShape
 from decoder.engines import _step_kernel as kernel
+from decoder.engines.graph import StepGraph, read_step_graph
 from firmware_bridge.errors import NervehandError
 
 ALIGNED = 16
 """Places and weights begin at multiples of this many values: one 512-bit register, one cache line."""
 
 LARGEST_NUMBER = 127
+MOST_ARENA = 1 << 24
+"""Values of a whole graph, 64 MiB: damaged sizes must not become an allocation."""
+OLDEST_OPSET, NEWEST_OPSET = 13, 24
+"""Between which the operators here mean the same."""
 
 
 class UnknownOperatorError(NervehandError):
@@ -62,13 +65,9 @@ def compile_program(step_graph: bytes) -> StepProgram:
     Raises NervehandError if the bytes are not a step graph, and UnknownOperatorError where it holds an operator, an
     attribute or a shape that a program cannot express.
     """
-    try:
-        model = onnx.load_model_from_string(step_graph)
-    except DecodeError as error:
-        raise NervehandError(
-            "the step graph cannot be loaded (no ONNX file): export the decoder again"
-        ) from error
-    return _Compiler(model.graph).program()
+    program = _Compiler(read_step_graph(step_graph)).program()
+    _require_inside(program)
+    return program
 
 
 def whole_numbers(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]] | None:
@@ -81,51 +80,29 @@ def whole_numbers(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArra
     steps = np.abs(weight).max(0, initial=0.0) / np.float32(LARGEST_NUMBER)
     steps = np.where(steps > 0, steps, np.float32(1))
     numbers = np.rint(weight / steps)
-    if not np.array_equal(numbers * steps, weight):
+    if not np.array_equal(numbers * steps, weight) or np.abs(numbers).max(initial=0.0) > LARGEST_NUMBER:
         return None
     return numbers.astype(np.int8), steps
-
-
-def _values(tensor: onnx.TensorProto) -> NDArray[np.generic]:
-    if tensor.data_location == onnx.TensorProto.EXTERNAL:
-        raise NervehandError(
-            f"{tensor.name} of the step graph lies in another file: export the decoder again"
-        )
-    try:
-        return numpy_helper.to_array(tensor)
-    except (TypeError, ValueError) as error:
-        raise NervehandError(
-            f"{tensor.name} of the step graph is damaged: export the decoder again"
-        ) from error
-
-
-def _sizes(values: list[onnx.ValueInfoProto]) -> dict[str, list[int]]:
-    def size(dimension: onnx.TensorShapeProto.Dimension) -> int:
-        return dimension.dim_value if dimension.HasField("dim_value") else -1
-
-    return {v.name: [size(d) for d in v.type.tensor_type.shape.dim] for v in values}
 
 
 class _Compiler:
     """Walks the nodes in order and gives each value its place."""
 
-    def __init__(self, graph: onnx.GraphProto) -> None:
-        inputs, outputs = _sizes(list(graph.input)), _sizes(list(graph.output))
-        self._shape = step_shape(inputs, outputs)
-        self._graph = graph
-        constants = {tensor.name: _values(tensor) for tensor in graph.initializer}
-        self._weights = {n: v.astype(np.float32) for n, v in constants.items() if v.dtype == np.float32}
-        self._integers = {n: v.astype(np.int64) for n, v in constants.items() if v.dtype == np.int64}
+    def __init__(self, graph: StepGraph) -> None:
+        if not OLDEST_OPSET <= graph.opset <= NEWEST_OPSET:
+            raise UnknownOperatorError(f"the step graph has opset {graph.opset}, which no program knows")
+        self._graph, self._shape = graph, graph.shape
         self._places: dict[str, Place] = {}
         self._operations: list[tuple[int, ...]] = []
         self._exact: list[NDArray[np.float32]] = []
         self._small: list[NDArray[np.int8]] = []
         self._n_arena = self._n_exact = self._n_small = 0
-        for name, (_, length) in inputs.items():
-            self._places[name] = self._new(length)
+        self._places["features"] = self._new(self._shape.n_features)
+        for i, length in enumerate(self._shape.state_lengths):
+            self._places[f"state_{i}"] = self._new(length)
 
     def program(self) -> StepProgram:
-        for node in self._graph.node:
+        for node in self._graph.nodes:
             self._add(node)
         lengths = self._shape.state_lengths
         states = tuple(self._place(f"state_{i}", n) for i, n in enumerate(lengths))
@@ -149,7 +126,7 @@ class _Compiler:
 
     def _add(self, node: onnx.NodeProto) -> None:
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-        match node.op_type:
+        match node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}":
             case "Gemm":
                 self._gemm(node, attributes)
             case "Concat":
@@ -178,7 +155,7 @@ class _Compiler:
         )
         self._require(node, plain and len(node.input) == 3)
         x = self._place(node.input[0])
-        weight, bias = (self._weights.get(name) for name in node.input[1:])
+        weight, bias = (self._graph.weights.get(name) for name in node.input[1:])
         if weight is None or bias is None:
             raise UnknownOperatorError("a Gemm of the step graph has a matrix or a bias that is computed")
         self._require(node, weight.ndim == 2 and bias.size == weight.shape[1] and weight.shape[0] == x.length)
@@ -200,8 +177,8 @@ class _Compiler:
             start += part.length
 
     def _slice(self, node: onnx.NodeProto) -> None:
-        found = [self._integers.get(name) for name in node.input[1:]]
-        bounds = [int(b.item()) for b in found if b is not None and b.size == 1]
+        found = [self._graph.integers.get(name) for name in node.input[1:]]
+        bounds = [int(b.item()) for b in found if b is not None and b.shape == (1,)]
         self._require(node, len(found) == len(bounds) in (3, 4))
         start, stop, axis, step = (*bounds, 1)[:4]
         x = self._place(node.input[0])
@@ -214,12 +191,15 @@ class _Compiler:
         x = self._place(node.input[0])
         n = len(node.output)
         if len(node.input) > 1:
-            given = self._integers.get(node.input[1])
-            self._require(node, given is not None and given.size == n and int(given.sum()) == x.length)
-            lengths = [] if given is None else [int(v) for v in given]
+            given = self._graph.integers.get(node.input[1])
+            self._require(node, given is not None and given.shape == (n,))
+            lengths = [] if given is None else given.tolist()
         else:
-            self._require(node, x.length % n == 0)
             lengths = [x.length // n] * n
+        if min(lengths) < 1 or sum(lengths) != x.length:
+            raise NervehandError(
+                f"a Split of the step graph makes {lengths} of {x.length} values: export the decoder again"
+            )
         start = x.start
         for name, length in zip(node.output, lengths, strict=True):
             self._places[name] = Place(start, length)
@@ -252,6 +232,11 @@ class _Compiler:
         return copy
 
     def _new(self, length: int) -> Place:
+        if length < 1 or self._n_arena + length > MOST_ARENA:
+            raise NervehandError(
+                f"a value of the step graph has {length} values, after {self._n_arena} others; it needs 1 or more, "
+                f"of {MOST_ARENA} in all: export the decoder again"
+            )
         place = Place(self._n_arena, length)
         self._n_arena += -(-length // ALIGNED) * ALIGNED
         return place
@@ -280,3 +265,24 @@ class _Compiler:
     def _require(self, node: onnx.NodeProto, fits: bool) -> None:
         if not fits:
             raise UnknownOperatorError(f"a {node.op_type} of the step graph has a form that no program has")
+
+
+def _require_inside(program: StepProgram) -> None:
+    """Every place that the kernel, which checks none, would touch lies inside its array."""
+    places = [program.features, program.outputs, program.probabilities, *program.states]
+    ends = [place.start + place.length for place in places]
+    inside = min(place.start for place in places) >= 0 and max(ends) <= program.n_arena
+    for kind, out, n_out, x, n_in, other, bias, steps in program.operations.tolist():
+        inside &= 0 <= out <= out + n_out <= program.n_arena and 0 <= x <= x + n_in <= program.n_arena
+        if kind in (kernel.GEMM, kernel.GEMM_INT8):
+            weights = program.exact if kind == kernel.GEMM else program.small
+            inside &= 0 <= other <= other + n_in * n_out <= weights.size
+            inside &= 0 <= bias <= bias + n_out <= program.exact.size
+            inside &= kind == kernel.GEMM or 0 <= steps <= steps + n_out <= program.exact.size
+        else:
+            inside &= n_in == n_out > 0
+            inside &= (
+                kind not in (kernel.ADD, kernel.SUB, kernel.MUL) or 0 <= other <= program.n_arena - n_out
+            )
+    if not inside:
+        raise NervehandError("the step graph is damaged: export the decoder again")

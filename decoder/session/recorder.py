@@ -127,6 +127,11 @@ class SessionWriter:
         """Absolute index of the last sample received; one before the first where none came yet."""
         return self._header.first_sample + self._row - 1
 
+    @property
+    def present_sample(self) -> int:
+        """Where what happens now belongs: the last sample received, or the first where none came yet."""
+        return max(self.last_sample, self._header.first_sample)
+
     def append(self, block: SignalBlock, truth: NDArray[np.float32] | None = None) -> None:
         """Take a block, with its rows of truth where the session names truth. A jump in its index is a gap."""
         if self._stopped:
@@ -214,7 +219,7 @@ class SessionWriter:
 
     def state(self, state: HandState) -> None:
         """A report of the hand, at the last sample received; a fault in it is also a note."""
-        at = max(self.last_sample, self._header.first_sample)
+        at = self.present_sample
         reports = np.array([[state.reported_ns, int(state.watchdog_tripped)]])
         self._put("states", np.array([at]), [state.positions[None, :], reports])
         if state.fault:
@@ -235,7 +240,7 @@ class SessionWriter:
         )
         free = free_bytes(self._path)
         if free < self._reserve + need:
-            at = max(self.last_sample, self._header.first_sample)
+            at = self.present_sample
             self.event(Event(at, EventKind.DISK_RESERVE, free, self._reserve))
             self._stopped = (
                 f"{self._path}: recording stopped at sample {at} with {free >> 20} MiB free (reserve"

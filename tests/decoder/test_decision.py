@@ -90,6 +90,21 @@ def test_a_decoder_of_gestures_alone_moves_towards_the_posture() -> None:
     np.testing.assert_allclose(decided.positions[-1], postures[1], atol=1e-2)
 
 
+def test_a_probability_that_is_not_finite_makes_positions_that_the_gate_must_see() -> None:
+    postures = np.array([[0] * 6, [1, 0, 0, 0, 0, -1]], np.float32)
+    d = Decision(
+        DecisionSettings(),
+        PositionMap(np.zeros((6, 0), np.float32), np.zeros(6, np.float32), postures),
+        np.zeros(0, np.float32),
+        HOP_S,
+    )
+    answers = certain([0] * 3, 2)
+    answers[1] = np.nan
+    positions = d.process(raw(answers, np.zeros((3, 0)))).positions
+    assert np.isfinite(positions[0]).all()
+    assert np.isnan(positions[1]).all()
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 40), max_size=12))
 def test_any_cutting_gives_the_same_bits(seed: int, cuts: list[int]) -> None:

@@ -13,16 +13,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from calibration.stepgraph import CausalConv, Dense, StepNetwork, build_step_graph
 from decoder.bundle import Bundle
 from decoder.chain import compile_kernels
 from decoder.intent import Intents
 from decoder.session.reader import read_session
 from decoder.session.recorded import EventKind
-from firmware_bridge.gate import GateLimits, GateState, SafetyGate
-from firmware_bridge.guard import GuardLoop
+from firmware_bridge.gate import GateEvent, GateLimits, GateState, SafetyGate
+from firmware_bridge.guard import GuardLoop, Sent
 from firmware_bridge.hand import (
     AppliedCommand,
     HandCapabilities,
+    HandCommand,
     HandState,
     LinkState,
 )
@@ -197,9 +199,16 @@ def test_an_exception_in_the_decode_path_reaches_the_gate_before_the_caller() ->
                 yield block
 
     events: list[str] = []
+    running: list[bool] = []
+
+    def hear(event: GateEvent) -> None:
+        events.append(event.text)
+        if event.kind == "fault":  # the thread that waits for a stop runs: nothing was waited for before
+            running.append(any(thread.name == "stop" for thread in threading.enumerate()))
+
     gate = SafetyGate(GateLimits.for_hand(VIRTUAL_HAND), VIRTUAL_HAND.watchdog_action)
     hand = WiredHand()
-    with GuardLoop(gate, hand, on_event=lambda event: events.append(event.text)) as guard:
+    with GuardLoop(gate, hand, on_event=hear) as guard:
         live = LiveRun("t", Broken(subject(), 25, n_samples=5000), bundle(), guard, hand, NoScreen())
         assert guard.request_arm("test")
         with pytest.raises(OSError, match="vanished"):
@@ -207,6 +216,51 @@ def test_an_exception_in_the_decode_path_reaches_the_gate_before_the_caller() ->
         assert guard.decision is not None
         assert guard.decision.state is not GateState.ARMED
     assert any("vanished" in text for text in events)
+    assert running == [True]
+
+
+@pytest.mark.parametrize("late_ns", [0, 10**9])
+def test_an_answer_that_is_not_finite_reaches_the_gate_though_newer_hops_of_its_block_are_finite(
+    late_ns: int,
+) -> None:
+    """A network that overflows at a large first feature, in blocks of five hops."""
+    n = bundle().normalisation.n_features
+    weight = np.zeros((2, n, 4), np.float32)
+    weight[:, 0] = 3e38
+    broken = StepNetwork(
+        (CausalConv(weight, np.zeros(4, np.float32)),),
+        Dense(np.full((4, 6), np.float32(1e-38)), np.zeros(6, np.float32)),
+        Dense(np.full((4, 3), np.float32(-1e-38)), np.zeros(3, np.float32)),
+    )
+    failing = replace(bundle(), step_graph=build_step_graph(broken))
+
+    class Hops(SimulatedSource):
+        def blocks(self) -> Iterator[SignalBlock]:
+            for block in super().blocks():
+                yield replace(block, arrival_ns=time.monotonic_ns() - late_ns)
+
+    class Watched(GuardLoop):
+        def submit(self, command: HandCommand) -> Sent | None:
+            commands.append(command)
+            return super().submit(command)
+
+    commands: list[HandCommand] = []
+    found: list[Intents] = []
+    gate = SafetyGate(GateLimits.for_hand(VIRTUAL_HAND), VIRTUAL_HAND.watchdog_action)
+    hand = WiredHand()
+    with Watched(gate, hand) as guard:
+        blocks = Hops(subject(), 500, n_samples=10_000, is_paced=False)
+        summary = LiveRun("t", blocks, failing, guard, hand, NoScreen(), on_intents=found.append).run(
+            threading.Event()
+        )
+    expected = []
+    for intents in found:
+        failed = ~np.isfinite(intents.positions).all(1)
+        if failed.any():
+            expected.append(int(intents.sample_index[failed][0]))
+    assert len(expected) >= 2
+    assert [c.sample_index for c in commands if not np.isfinite(c.targets).all()] == expected
+    assert summary.commands_applied + summary.commands_withheld + summary.commands_dropped == summary.hops
 
 
 def test_a_stop_ends_the_wait_for_a_source_that_has_stalled() -> None:
