@@ -30,7 +30,10 @@ def read_step_graph(step_graph: bytes) -> StepGraph:
     try:
         model = onnx.load_model_from_string(step_graph)
         constants = {tensor.name: _values(tensor) for tensor in model.graph.initializer}
-        onnx.checker.check_model(model, full_check=True)
+        _require_sizes(model.graph, constants)
+        # Names, operators and their numbers of inputs. Not the shapes: the inference behind a full check can abort the
+        # whole process on a damaged one, and whoever runs the graph computes them anyway.
+        onnx.checker.check_model(model)
         shape = step_shape(_sizes(list(model.graph.input)), _sizes(list(model.graph.output)))
     except NervehandError:
         raise
@@ -60,6 +63,18 @@ def _values(tensor: onnx.TensorProto) -> NDArray[np.generic]:
             f"{tensor.name} of the step graph lies in another file: export the decoder again"
         )
     return numpy_helper.to_array(tensor)
+
+
+def _require_sizes(graph: onnx.GraphProto, constants: dict[str, NDArray[np.generic]]) -> None:
+    """No part of a Split and no declared dimension is negative: ONNX Runtime, too, aborts on these."""
+    parts = [
+        constants[n.input[1]]
+        for n in graph.node
+        if n.op_type == "Split" and set(n.input[1:]) & set(constants)
+    ]
+    declared = [d.dim_value for v in graph.value_info for d in v.type.tensor_type.shape.dim]
+    if any((np.asarray(part, np.float64) < 0).any() for part in parts) or min(declared, default=0) < 0:
+        raise NervehandError("a size in the step graph is negative: export the decoder again")
 
 
 def _sizes(values: list[onnx.ValueInfoProto]) -> dict[str, list[int]]:

@@ -158,7 +158,8 @@ class _Compiler:
         weight, bias = (self._graph.weights.get(name) for name in node.input[1:])
         if weight is None or bias is None:
             raise UnknownOperatorError("a Gemm of the step graph has a matrix or a bias that is computed")
-        self._require(node, weight.ndim == 2 and bias.size == weight.shape[1] and weight.shape[0] == x.length)
+        self._require(node, weight.ndim == 2 and weight.shape[0] == x.length)
+        self._require(node, bias.shape in ((weight.shape[1],), (1, weight.shape[1])))
         out = self._result(node, weight.shape[1])
         bias_at = self._constant(bias)
         whole = whole_numbers(weight)

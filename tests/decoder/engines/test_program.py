@@ -176,7 +176,7 @@ def test_what_a_program_cannot_express_is_said_and_never_computed_wrongly(node: 
 
 def test_a_length_that_is_not_the_declared_one_is_refused() -> None:
     nodes = [helper.make_node("Concat", ["features", "features"], ["probabilities"], axis=1), *REST]
-    with pytest.raises(NervehandError, match="differ in dimension 1"):
+    with pytest.raises(NervehandError, match="declares 2 values of 'probabilities' and computes 4"):
         compile_program(graph(nodes, []))
 
 
