@@ -41,9 +41,8 @@ def read_step_graph(step_graph: bytes) -> StepGraph:
         raise NervehandError(
             "the step graph cannot be loaded (no ONNX file): export the decoder again"
         ) from error
-    except (
-        Exception
-    ) as error:  # the checker's errors share no base but Exception, and damage can surface as any
+    except Exception as error:
+        # The checker's errors share no base but Exception, and damage can surface as any other.
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise NervehandError(
             f"the step graph cannot be loaded ({reason}): export the decoder again"
