@@ -20,6 +20,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from decoder.engines.program import LARGEST_NUMBER
 from firmware_bridge.errors import NervehandError
 
 Weights = NDArray[np.float32]
@@ -151,15 +152,15 @@ def _dense_rounded(layer: Dense) -> Dense:
     return replace(layer, weight=_nearest_whole_numbers(layer.weight))
 
 
-STEP_BITS = 24 - 7
-"""Significant bits of a step: with the seven of a whole number they fill the 24 of a float32."""
+STEP_BITS = 24 - LARGEST_NUMBER.bit_length()
+"""Significant bits of a step: with those of a whole number they fill the 24 of a float32."""
 
 
 def _nearest_whole_numbers(weight: Weights) -> Weights:
     if not np.isfinite(weight).all():
         raise NervehandError("a weight is not finite: train again")
-    mantissa, exponent = np.frexp(np.abs(weight.astype(np.float64)).max(0, initial=0.0) / 127)
-    steps = np.ldexp(np.ceil(np.ldexp(mantissa, STEP_BITS)), exponent - STEP_BITS)  # up, so that 127 suffices
+    mantissa, exponent = np.frexp(np.abs(weight.astype(np.float64)).max(0, initial=0.0) / LARGEST_NUMBER)
+    steps = np.ldexp(np.ceil(np.ldexp(mantissa, STEP_BITS)), exponent - STEP_BITS)  # up, so that it suffices
     numbers = np.rint(weight / np.where(steps > 0, steps, 1.0))
     rounded: Weights = (numbers * steps).astype(np.float32)
     if not np.isfinite(rounded).all():

@@ -139,10 +139,6 @@ class DecodeChain:
         self.raw: EngineOutput | None = None
         """The network's answers behind the last intents."""
 
-    def reset(self) -> None:
-        """Forget the past: the next block starts anew, warming."""
-        self.front_end.reset()
-
     def process(self, block: SignalBlock) -> Intents:
         """The intents of the hops that this block completes; none where it completes none."""
         began_anew = self.front_end.next_sample != block.first_sample

@@ -86,3 +86,8 @@ def require_state(state: Sequence[NDArray[np.float32]], shape: StepShape) -> Non
             f"the saved state has shapes {[part.shape for part in state]}, the decoder carries {expected}: "
             "restore it with the bundle that it was recorded with"
         )
+
+
+def first_line(error: Exception) -> str:
+    """What a library says, in one line."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -51,37 +51,11 @@ def _exp(x: np.float32) -> np.float32:
 
 
 @compiled_fused
-def _gemm(
-    x: NDArray[np.float32], weight: NDArray[np.float32], bias: NDArray[np.float32], y: NDArray[np.float32]
+def _add_products(
+    x: NDArray[np.float32], weight: NDArray[np.float32] | NDArray[np.int8], y: NDArray[np.float32]
 ) -> None:
-    """y (m,) = x (n,) @ weight (n * m,) + bias (m,)."""
+    """y (m,) += x (n,) @ weight (n * m,)."""
     n, m = len(x), len(y)
-    y[:] = bias
-    even = n - n % 4
-    for i in range(0, even, 4):
-        a, b, c, d = x[i], x[i + 1], x[i + 2], x[i + 3]
-        w0, w1 = weight[i * m : (i + 1) * m], weight[(i + 1) * m : (i + 2) * m]
-        w2, w3 = weight[(i + 2) * m : (i + 3) * m], weight[(i + 3) * m : (i + 4) * m]
-        for j in range(m):
-            y[j] = (((y[j] + a * w0[j]) + b * w1[j]) + c * w2[j]) + d * w3[j]
-    for i in range(even, n):
-        a = x[i]
-        w0 = weight[i * m : (i + 1) * m]
-        for j in range(m):
-            y[j] += a * w0[j]
-
-
-@compiled_fused
-def _gemm_int8(
-    x: NDArray[np.float32],
-    weight: NDArray[np.int8],
-    steps: NDArray[np.float32],
-    bias: NDArray[np.float32],
-    y: NDArray[np.float32],
-) -> None:
-    """y (m,) = (x (n,) @ weight (n * m,)) * steps (m,) + bias (m,)."""
-    n, m = len(x), len(y)
-    y[:] = 0
     even = n - n % 4
     for i in range(0, even, 4):
         a, b, c, d = x[i], x[i + 1], x[i + 2], x[i + 3]
@@ -95,8 +69,6 @@ def _gemm_int8(
         w0 = weight[i * m : (i + 1) * m]
         for j in range(m):
             y[j] += a * np.float32(w0[j])
-    for j in range(m):
-        y[j] = y[j] * steps[j] + bias[j]
 
 
 @compiled
@@ -139,10 +111,14 @@ def run_steps(
                 first, last = operation[OTHER], operation[OTHER] + len(x) * len(y)
                 bias = exact[operation[BIAS] : operation[BIAS] + len(y)]
                 if kind == GEMM:
-                    _gemm(x, exact[first:last], bias, y)
+                    y[:] = bias
+                    _add_products(x, exact[first:last], y)
                 else:
                     steps = exact[operation[STEPS] : operation[STEPS] + len(y)]
-                    _gemm_int8(x, small[first:last], steps, bias, y)
+                    y[:] = 0
+                    _add_products(x, small[first:last], y)
+                    for j in range(len(y)):
+                        y[j] = y[j] * steps[j] + bias[j]
             elif kind == COPY:
                 y[:] = x
             elif kind == RELU:

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from decoder.engine import StepShape, step_shape
+from decoder.engine import StepShape, first_line, step_shape
 from firmware_bridge.errors import NervehandError
 
 
@@ -43,9 +43,8 @@ def read_step_graph(step_graph: bytes) -> StepGraph:
         ) from error
     except Exception as error:
         # The checker's errors share no base but Exception, and damage can surface as any other.
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise NervehandError(
-            f"the step graph cannot be loaded ({reason}): export the decoder again"
+            f"the step graph cannot be loaded ({first_line(error)}): export the decoder again"
         ) from error
     return StepGraph(
         shape,

@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from decoder.engine import StepShape, require_state, step_shape
+from decoder.engine import StepShape, first_line, require_state, step_shape
 from firmware_bridge.errors import NervehandError
 
 
@@ -61,7 +61,7 @@ class OnnxRuntimeEngine:
             try:
                 self._session.run_with_iobinding(self._bindings[self._turn])
             except Exception as error:  # as in `_session`
-                raise NervehandError(f"the step graph cannot be run ({_first_line(error)})") from error
+                raise NervehandError(f"the step graph cannot be run ({first_line(error)})") from error
             self._turn = 1 - self._turn
             outputs[k] = self._outputs[0]
             probabilities[k] = self._probabilities[0]
@@ -90,12 +90,8 @@ def _session(step_graph: bytes) -> ort.InferenceSession:
         return ort.InferenceSession(step_graph, options, ["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # onnxruntime's classes share no base but Exception
         raise NervehandError(
-            f"the step graph cannot be loaded ({_first_line(error)}): export the decoder again"
+            f"the step graph cannot be loaded ({first_line(error)}): export the decoder again"
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _shape(session: ort.InferenceSession) -> StepShape:

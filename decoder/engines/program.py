@@ -21,6 +21,7 @@ ALIGNED = 16
 """Places and weights begin at multiples of this many values: one 512-bit register, one cache line."""
 
 LARGEST_NUMBER = 127
+"""Of a weight that is a whole number of its column's step."""
 MOST_ARENA = 1 << 24
 """Values of a whole graph, 64 MiB: damaged sizes must not become an allocation."""
 OLDEST_OPSET, NEWEST_OPSET = 13, 24
