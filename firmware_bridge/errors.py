@@ -13,3 +13,7 @@ class StreamMismatchError(NervehandError):
 
 class LinkError(NervehandError):
     """The link to a hand or to a front-end failed."""
+
+
+class SourceLostError(LinkError):
+    """A front-end that was connected stopped delivering: unplugged, reset or silent. It may come back."""

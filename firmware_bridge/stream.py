@@ -13,6 +13,8 @@ from firmware_bridge.errors import NervehandError
 
 StreamKind = Literal["nerve", "emg", "envelope"]
 STREAM_KINDS: tuple[StreamKind, ...] = ("nerve", "emg", "envelope")
+N_LINES = 32
+"""Digital lines of a front-end at most: one bit each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class StreamInfo:
     full_scale_uv: float | None = None
     hardware_band_hz: tuple[float, float] | None = None
     mains_hz: float = 50.0
+    stimulation_lines: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.rate_hz) and self.rate_hz > 0):
@@ -51,6 +54,8 @@ class StreamInfo:
             raise NervehandError(
                 f"{len(self.electrodes)} electrodes for {len(self.channel_names)} channels: give one each"
             )
+        if any(not 0 <= line < N_LINES for line in self.stimulation_lines):
+            raise NervehandError(f"stimulation lines are {self.stimulation_lines}: use 0 to {N_LINES - 1}")
 
     @property
     def n_channels(self) -> int:
@@ -97,3 +102,31 @@ class Source(Protocol):
     def blocks(self) -> Iterator[SignalBlock]: ...
 
     def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class LinkCounters:
+    """What a device's link has done since the device was made; it only grows.
+
+    `frames` were good and delivered; `bad_frames` refused (checksum, a field out of range); `skipped_bytes` lay
+    between frames; `lost_samples` (instants) never came; `repeated_samples` came again and were dropped.
+    """
+
+    frames: int = 0
+    bad_frames: int = 0
+    skipped_bytes: int = 0
+    lost_samples: int = 0
+    repeated_samples: int = 0
+    connections: int = 0
+
+
+class Device(Source, Protocol):
+    """A source behind a link that can fail.
+
+    `connect` raises LinkError where the device is not there, and StreamMismatchError where what is there is not
+    what `info` says. `blocks` raises SourceLostError when the link is lost or silent; `connect` and `blocks` then
+    work again once the device is back. `first_sample` is the device's own counter, which may begin anew.
+    """
+
+    @property
+    def counters(self) -> LinkCounters: ...
