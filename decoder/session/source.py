@@ -1,4 +1,4 @@
-"""A recorded session as a source: any session, paced by its own samples or as fast as asked."""
+"""A recorded session as a source: any session, paced by its own samples or as fast as asked, from any sample on."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from decoder.session.model import Session, iter_blocks
+from firmware_bridge.errors import NervehandError
 from firmware_bridge.pacing import paced
 from firmware_bridge.stream import SignalBlock, StreamInfo
 
 
 class SessionSource:
-    """Delivers a session's first `n_samples` (None: all) in blocks; `is_paced` at its own rate, else without waiting.
+    """Delivers `n_samples` of a session (None: all that follow) from `first_sample` on (None: its first), in blocks.
 
-    Blocks end at multiples of `block_samples` and at gaps. `clock_ns` is the host's clock, and `wait` how its
-    passing is waited for (see `paced`).
+    `is_paced` at the session's own rate, else without waiting. Blocks end at multiples of `block_samples` from the
+    session's start and at gaps, wherever it begins. `clock_ns` is the host's clock, and `wait` how its passing is
+    waited for (see `paced`).
     """
 
     def __init__(
@@ -27,10 +29,13 @@ class SessionSource:
         n_samples: int | None = None,
         clock_ns: Callable[[], int] = time.monotonic_ns,
         wait: Callable[[float], bool] | None = None,
+        first_sample: int | None = None,
     ) -> None:
         self._session, self._block_samples, self._is_paced = session, block_samples, is_paced
         self._clock_ns = clock_ns
-        self.n_samples = session.n_samples if n_samples is None else n_samples
+        self._first = session.first_sample
+        self.seek(session.first_sample if first_sample is None else first_sample)
+        self._n_samples = n_samples
         self._closed = threading.Event()
         self._closed.set()
         self._wait = self._closed.wait if wait is None else wait
@@ -39,20 +44,53 @@ class SessionSource:
     def info(self) -> StreamInfo:
         return self._session.info
 
+    @property
+    def n_samples(self) -> int:
+        """How many samples the next iteration delivers, those that were never received included."""
+        left = self._session.first_sample + self._session.n_samples - self._first
+        return left if self._n_samples is None else min(left, self._n_samples)
+
     def connect(self) -> None:
         self._closed.clear()
 
+    def seek(self, sample_index: int) -> None:
+        """The next iteration of `blocks` begins at this absolute sample; one that is under way goes on as it was.
+
+        In a gap it begins at the first sample received after it. Raises NervehandError outside the session.
+        """
+        first, stop = self._session.first_sample, self._session.first_sample + self._session.n_samples
+        if not first <= sample_index < stop:
+            raise NervehandError(
+                f"sample {sample_index} is not in the session, which holds {first} to {stop - 1}: choose one of these"
+            )
+        self._first = sample_index
+
     def blocks(self) -> Iterator[SignalBlock]:
-        blocks = self._until_closed()
+        blocks = self._until_closed(self._first, self._first + self.n_samples)
         return paced(blocks, self.info.rate_hz, self._wait, self._clock_ns) if self._is_paced else blocks
 
-    def _until_closed(self) -> Iterator[SignalBlock]:
+    def _until_closed(self, first: int, stop: int) -> Iterator[SignalBlock]:
+        begun = False
         for block in iter_blocks(self._session, self._block_samples):
-            left = self._session.first_sample + self.n_samples - block.first_sample
-            if self._closed.is_set() or left <= 0:
+            if self._closed.is_set() or block.first_sample >= stop:
                 return
-            yield block if left >= block.n_samples else replace(block, samples=block.samples[:left])
+            if block.first_sample + block.n_samples <= first:
+                continue
+            part = _cut(
+                block, max(first, block.first_sample), min(stop, block.first_sample + block.n_samples)
+            )
+            yield part if begun else replace(part, lost_before=part.first_sample - first)
+            begun = True
 
     def close(self) -> None:
         """End the blocks, also from another thread while they are waited for."""
         self._closed.set()
+
+
+def _cut(block: SignalBlock, start: int, stop: int) -> SignalBlock:
+    """The samples `start` up to and without `stop` of a block."""
+    rows = slice(start - block.first_sample, stop - block.first_sample)
+    if rows == slice(0, block.n_samples):
+        return block
+    digital = None if block.digital is None else block.digital[rows]
+    return replace(block, samples=block.samples[rows], digital=digital, first_sample=start)

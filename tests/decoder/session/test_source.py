@@ -7,6 +7,7 @@ import pytest
 
 from decoder.session import Session
 from decoder.session.source import SessionSource
+from firmware_bridge.errors import NervehandError
 from tests.closing import blocks_until_closed
 
 
@@ -48,3 +49,62 @@ def test_a_wait_that_was_cut_short_delivers_no_block_early(session: Session, clo
     source = SessionSource(session, 300, clock_ns=lambda: 0, wait=lambda seconds: closed)
     source.connect()
     assert len(list(source.blocks())) == (0 if closed else 3)
+
+
+@pytest.mark.parametrize("first_sample", [100, 101, 299, 300, 349, 375, 400, 999])
+def test_it_begins_at_any_sample_and_delivers_the_same_samples_from_there_on(
+    session: Session, first_sample: int
+) -> None:
+    def delivered(source: SessionSource) -> dict[int, bytes]:
+        source.connect()
+        return {
+            block.first_sample + i: row.tobytes()
+            for block in source.blocks()
+            for i, row in enumerate(block.samples)
+        }
+
+    everything = delivered(SessionSource(session, 200, is_paced=False))
+    expected = {index: row for index, row in everything.items() if index >= first_sample}
+    assert delivered(SessionSource(session, 200, is_paced=False, first_sample=first_sample)) == expected
+    sought = SessionSource(session, 200, is_paced=False)
+    delivered(sought)
+    sought.seek(first_sample)
+    assert sought.n_samples == 1000 - first_sample
+    assert delivered(sought) == expected
+    sought.seek(100)
+    assert delivered(sought) == everything
+
+
+def test_a_seek_leaves_the_iteration_under_way_alone_and_counts_its_samples_from_where_it_begins(
+    session: Session,
+) -> None:
+    source = SessionSource(session, 200, is_paced=False, n_samples=300)
+    source.connect()
+    under_way = source.blocks()
+    next(under_way)
+    source.seek(320)
+    assert [block.first_sample for block in under_way] == [
+        300
+    ]  # 100 to 399, without 350 to 399, which were lost
+    found = list(source.blocks())
+    assert [(b.first_sample, b.n_samples, b.lost_before) for b in found] == [
+        (320, 30, 0),
+        (400, 200, 50),
+        (600, 20, 0),
+    ]
+
+
+def test_a_session_that_is_sought_is_paced_from_there(session: Session) -> None:
+    waited: list[float] = []
+    source = SessionSource(
+        session, 200, clock_ns=lambda: 0, wait=lambda s: waited.append(s) or False, first_sample=800
+    )
+    source.connect()
+    assert sum(block.n_samples for block in source.blocks()) == 200
+    assert max(waited) == pytest.approx(200 / session.info.rate_hz)
+
+
+@pytest.mark.parametrize("sample_index", [-1, 99, 1000])
+def test_a_sample_outside_the_session_is_refused(session: Session, sample_index: int) -> None:
+    with pytest.raises(NervehandError, match=f"{sample_index} is not in the session"):
+        SessionSource(session, 200).seek(sample_index)
