@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import gc
-import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,18 +21,16 @@ from firmware_bridge.stream import SignalBlock, Source
 from nervehand.latency import LatencyHistogram
 from nervehand.recording import LiveRecorder
 from nervehand.screen import MOST_CHANNELS, Screen, Snapshot, StageLatency
+from nervehand.stopping import closed_by
 
 COMMAND_LIFETIME_S = 0.2  # a command that nothing follows expires, and the gate relaxes
 LATE_HOPS = 2  # a hop that is this many hops old is decoded, but commands nothing
 _SNAPSHOT_S = 0.125
-_STOP_SEEN_S = 0.1
 _HISTORY = 24
 DECIDED = "sample to decided"
 TOTAL = "sample to sent"
 STAGES = ("wait", "filters + features", "engine", "decision", "gate + send", DECIDED, TOTAL)
 """What is timed: of the newest hop of each block that is not late; DECIDED of every hop; what is sent, once it is."""
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,29 +87,6 @@ def _times(row: dict[str, float | None]) -> str:
 
 def _milliseconds(microseconds: float | None) -> str:
     return "-" if microseconds is None else f"{microseconds / 1e3:.2f} ms"
-
-
-@contextmanager
-def closed_by(stop: threading.Event, source: Source) -> Iterator[None]:
-    """Close `source` once `stop` is set, however long the caller waits for its next block."""
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.is_set():
-            if stop.wait(_STOP_SEEN_S):
-                try:
-                    source.close()
-                except Exception:  # the caller closes it too, and hears of it there
-                    logger.exception("the source could not be closed")
-                return
-
-    watcher = threading.Thread(target=watch, name="stop", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        over.set()
-        watcher.join()
 
 
 class LiveRun:

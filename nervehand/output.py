@@ -22,3 +22,15 @@ def naming(*paths: Path) -> Iterator[None]:
         yield
     except NervehandError as error:
         raise NervehandError(f"{', '.join(map(str, paths))}: {error}") from error
+
+
+@contextmanager
+def saying(text: str, silent: bool) -> Iterator[None]:
+    """Show on standard error what is being done, unless `silent`."""
+    if silent:
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(text):
+        yield

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import signal
-import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 from decoder.bundle import Bundle
 from decoder.chain import compile_kernels
@@ -21,8 +18,10 @@ from firmware_bridge.hands.virtual import VirtualHand
 from firmware_bridge.hands.virtual_process import virtual_hand_process
 from firmware_bridge.stream import Source
 from nervehand.live import LiveRun, LiveSummary
+from nervehand.output import saying
 from nervehand.recording import LiveRecorder, recording
 from nervehand.screen import Screen, process_screen
+from nervehand.stopping import stop_on_signals
 
 _CONNECT_S = 10.0
 _ARM_S = 5.0
@@ -50,7 +49,7 @@ def drive_virtual_hand(
     cannot be reached.
     """
     bundle.require_stream(source.info)
-    with _saying("preparing (the first time on a machine, kernels are compiled)", screen is not None):
+    with saying("preparing (the first time on a machine, kernels are compiled)", screen is not None):
         compile_kernels(bundle, source.info)
     with virtual_hand_process() as started, stop_on_signals() as stop:
         hand = VirtualHand(started.address, started.transport)
@@ -95,59 +94,3 @@ def _recorder(
     if path is None:
         return contextlib.nullcontext()
     return recording(path, source.info, bundle, first_sample, scale_uv)
-
-
-@contextlib.contextmanager
-def _saying(text: str, silent: bool) -> Iterator[None]:
-    if silent:
-        yield
-        return
-    from rich.console import Console
-
-    with Console(stderr=True).status(text):
-        yield
-
-
-@contextlib.contextmanager
-def stop_on_signals() -> Iterator[threading.Event]:
-    """An event that SIGINT, SIGTERM and SIGHUP (unless `nohup` ignores it) set; handlers are put back afterwards.
-
-    A thread sets it, told by the wake-up descriptor of the signal module: a handler written in Python runs only once
-    the main thread is back from what it waits for, which may be a device that will never answer.
-    """
-    numbers = {signal.SIGINT, signal.SIGTERM}
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        numbers.add(signal.SIGHUP)
-    stop = threading.Event()
-    told, tell = socket.socketpair()
-    tell.setblocking(False)
-
-    def listen() -> None:
-        while received := told.recv(64):
-            if numbers & set(received):
-                stop.set()
-
-    listener = threading.Thread(target=listen, name="signals", daemon=True)
-    previous: dict[
-        signal.Signals, signal.Handlers | Callable[[int, FrameType | None], object] | int | None
-    ] = {}
-    try:
-        with told, tell:
-            listener.start()
-            try:
-                before = signal.set_wakeup_fd(tell.fileno(), warn_on_full_buffer=False)
-                try:
-                    previous |= {number: signal.signal(number, _taken) for number in numbers}
-                    yield stop
-                finally:
-                    signal.set_wakeup_fd(before)
-            finally:
-                tell.shutdown(socket.SHUT_WR)
-                listener.join()
-    finally:  # last, so that another Ctrl-C does not cut this short
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def _taken(number: int, frame: FrameType | None) -> None:
-    """The signal is answered by the thread that listens for it."""

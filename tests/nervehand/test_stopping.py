@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nervehand.virtual_hand import stop_on_signals
+from nervehand.stopping import stop_on_signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -43,8 +43,7 @@ def test_ctrl_c_ends_a_wait_for_a_source_that_has_stalled(tmp_path: Path) -> Non
         """
 import signal, threading
 from firmware_bridge.simulated import SimulatedSource, SimulatedSubject
-from nervehand.live import closed_by
-from nervehand.virtual_hand import stop_on_signals
+from nervehand.stopping import closed_by, stop_on_signals
 from tests.closing import StoppedClock
 
 clock = StoppedClock()
