@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 from collections.abc import Callable
@@ -13,6 +12,8 @@ import typer
 
 import nervehand
 from firmware_bridge.errors import NervehandError
+from nervehand.options import Force, Json, OutSession, finite, free_to_write
+from nervehand.source_commands import add_source_commands
 
 if TYPE_CHECKING:
     from decoder.session.model import Session
@@ -27,12 +28,9 @@ app = typer.Typer(
 import_app = typer.Typer(help="Turn a recording of a lab into a session.", no_args_is_help=True)
 app.add_typer(import_app, name="import")
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Repetitions = Annotated[
     str | None, typer.Option("--repetitions", help="Only these, for example 2,5,7; all where not given.")
 ]
-OutSession = Annotated[Path, typer.Argument(metavar="OUT.nwb", help="The session to write.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace the output file where it exists.")]
 
 
 def main() -> None:
@@ -42,13 +40,6 @@ def main() -> None:
     except NervehandError as error:
         print(f"nervehand: {error}", file=sys.stderr)
         sys.exit(2)
-
-
-def _finite(number: float | None) -> float | None:
-    """The number, unless it is infinite or none, which the limits of an option let through."""
-    if number is not None and not math.isfinite(number):
-        raise NervehandError(f"{number} given where a number is needed: give a finite one")
-    return number
 
 
 def _version(asked: bool) -> None:
@@ -68,7 +59,7 @@ def _options(
 
 @app.command()
 def demo(
-    seconds: Annotated[float, typer.Option(help="How long to run.", min=0.5, callback=_finite)] = 30.0,
+    seconds: Annotated[float, typer.Option(help="How long to run.", min=0.5, callback=finite)] = 30.0,
     seed: Annotated[
         int, typer.Option(help="Where the simulated session begins: another seed, another order.", min=0)
     ] = 0,
@@ -85,9 +76,9 @@ def demo(
     from nervehand.demo import run_demo
 
     if record is not None:
-        _free_to_write(record, force=None)
+        free_to_write(record, force=None)
     if picture is not None:
-        _free_to_write(picture, force=True)
+        free_to_write(picture, force=True)
     run_demo(seconds, seed, record, picture, headless=headless, as_json=as_json)
 
 
@@ -100,17 +91,17 @@ def simulate(
         int, typer.Option(help="Begin here: later repetitions of a seed are the same person, unseen.", min=1)
     ] = 1,
     seconds: Annotated[
-        float | None, typer.Option(help="End after this much.", min=0.1, callback=_finite)
+        float | None, typer.Option(help="End after this much.", min=0.1, callback=finite)
     ] = None,
     channels: Annotated[int, typer.Option(help="Number of electrodes.", min=1)] = 16,
-    rate: Annotated[float, typer.Option(help="Sampling rate in Hz.", callback=_finite)] = 10_000.0,
+    rate: Annotated[float, typer.Option(help="Sampling rate in Hz.", callback=finite)] = 10_000.0,
     force: Force = False,
 ) -> None:
     """Record a cued session of the simulated subject."""
     from decoder.session.writer import write_session
     from nervehand.simulate import simulated_session
 
-    _free_to_write(out, force)
+    free_to_write(out, force)
     session = simulated_session(seed, repetitions, channels, rate, from_repetition, seconds)
     write_session(session, out)
     print(_described(out, session.n_samples, session.info.rate_hz, session.info.n_channels))
@@ -166,7 +157,7 @@ def fit(
     as_json: Json = False,
 ) -> None:
     """Make a decoder from recorded sessions. Ctrl-C keeps the best so far."""
-    _free_to_write(out, force)
+    free_to_write(out, force)
     try:
         from nervehand.fitting import run_fit
 
@@ -219,7 +210,7 @@ def replay(
         int | None, typer.Option("--block", help="Samples per block; the intents do not depend on it.", min=1)
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(help="Stop after this much of the recording.", min=0.1, callback=_finite)
+        float | None, typer.Option(help="Stop after this much of the recording.", min=0.1, callback=finite)
     ] = None,
     any_wearer: Annotated[
         bool, typer.Option("--any-wearer", help="Accept another person's, side's or array's decoder.")
@@ -232,18 +223,21 @@ def replay(
     from nervehand.replaying import run_replay
 
     if out is not None:
-        _free_to_write(out, force)
+        free_to_write(out, force)
     run_replay(
         session, bundle, hand, speed, out, block_samples, seconds,
         any_wearer=any_wearer, headless=headless, as_json=as_json,
     )  # fmt: skip
 
 
+add_source_commands(app)
+
+
 @app.command()
 def bench(
     channels: Annotated[int, typer.Option(help="Number of channels.", min=1)] = 16,
-    rate: Annotated[float, typer.Option(help="Sampling rate in Hz.", callback=_finite)] = 10_000.0,
-    hop: Annotated[float, typer.Option(help="Hop in milliseconds.", min=0.1, callback=_finite)] = 20.0,
+    rate: Annotated[float, typer.Option(help="Sampling rate in Hz.", callback=finite)] = 10_000.0,
+    hop: Annotated[float, typer.Option(help="Hop in milliseconds.", min=0.1, callback=finite)] = 20.0,
     network: Annotated[str, typer.Option(help="paper or compact.")] = "paper",
     runs: Annotated[int, typer.Option(help="Interleaved runs of each chain.", min=1)] = 5,
     as_json: Json = False,
@@ -280,20 +274,6 @@ def _numbers(text: str | None) -> tuple[int, ...] | None:
     return numbers
 
 
-def _free_to_write(path: Path, force: bool | None) -> None:
-    """Raise before any work is done for a file that could not be written; `force` None: there is no --force."""
-    if path.exists() and not force:
-        or_force = "" if force is None else ", or replace it with --force"
-        raise NervehandError(f"{path}: exists already: choose another name{or_force}")
-    if path.is_dir():
-        raise NervehandError(f"{path}: is a folder: give a file name")
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        raise NervehandError(f"{path}: the folder {path.parent} does not exist: make it first")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise NervehandError(f"{path}: the folder {path.parent} cannot be written to: choose another place")
-
-
 def _described(path: Path, n_samples: int, rate_hz: float, n_channels: int) -> str:
     return f"{path}: {n_samples / rate_hz:.1f} s of {n_channels} channels at {rate_hz:g} Hz"
 
@@ -301,7 +281,7 @@ def _described(path: Path, n_samples: int, rate_hz: float, n_channels: int) -> s
 def _import(read: Callable[[Path], Session], path: Path, out: Path, force: bool) -> None:
     from decoder.session.writer import write_session
 
-    _free_to_write(out, force)
+    free_to_write(out, force)
     session = read(path)
     write_session(session, out)
     print(_described(out, session.n_samples, session.info.rate_hz, session.info.n_channels))

@@ -1,0 +1,37 @@
+"""What the commands of the command line share: their options, and checks made before any work is done."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from firmware_bridge.errors import NervehandError
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace the output file where it exists.")]
+OutSession = Annotated[Path, typer.Argument(metavar="OUT.nwb", help="The session to write.")]
+
+
+def finite(number: float | None) -> float | None:
+    """The number, unless it is infinite or none, which the limits of an option let through."""
+    if number is not None and not math.isfinite(number):
+        raise NervehandError(f"{number} given where a number is needed: give a finite one")
+    return number
+
+
+def free_to_write(path: Path, force: bool | None) -> None:
+    """Raise before any work is done for a file that could not be written; `force` None: there is no --force."""
+    if path.exists() and not force:
+        or_force = "" if force is None else ", or replace it with --force"
+        raise NervehandError(f"{path}: exists already: choose another name{or_force}")
+    if path.is_dir():
+        raise NervehandError(f"{path}: is a folder: give a file name")
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise NervehandError(f"{path}: the folder {path.parent} does not exist: make it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise NervehandError(f"{path}: the folder {path.parent} cannot be written to: choose another place")
