@@ -57,7 +57,7 @@ _DURATION_S = 1.7e-3
 _BEFORE_S, _AFTER_S = 0.4e-3, 0.75e-3  # kept around the peak; the voltage at both ends is < 0.01 % of it
 
 _STIMULUS_S = 50e-6
-_STIMULUS_NA_PER_UM = 0.6  # about twice the threshold of a resting end node
+_STIMULUS_NA_PER_UM = 0.6  # more than five times what the resting end node needs
 
 
 @dataclass(frozen=True, slots=True)
