@@ -33,13 +33,16 @@ CAPACITANCE_UF_PER_CM2 = 2.5
 
 RESTING_MV = -70.0
 """Where rest lies. A label: rate constants and fields know departures from rest only. Sweeney puts rest at -80 mV,
-which puts sodium's reversal at +35 mV, low for a mammal; at -70 mV, the textbook's value, it is +45 mV."""
+which puts the reversal of sodium at +35 mV, low for a mammal. Here it is the middle of the -60 to -80 mV measured
+within myelinated axons (lizard and frog; Barrett and Barrett, J. Physiol. 323:117, 1982), with sodium at +45 mV."""
 
-# The cable (Sweeney et al. 1987, the constants of the Sweeney fibre in PyFibers, Marshall et al. 2025).
-AXON_PER_FIBRE_DIAMETER = 0.6  # axon's diameter within the myelin; 0.6-0.7 in large fibres, Rushton 1951
-SPACING_PER_FIBRE_DIAMETER = 100.0  # node to node; Hursh 1939: about 100 D
-NODE_LENGTH_UM = 1.5  # Sweeney; 1.0 to 2.5 in the literature (McNeal 1976: 2.5; McIntyre 2002: 1.0)
-AXOPLASM_OHM_CM = 54.7  # Sweeney; 37 C; Stampfli 1952 measured 110 in frog at room temperature
+# The cable, as Sweeney et al. 1987 have it (and PyFibers, which carries their fibre for NEURON).
+AXON_PER_FIBRE_DIAMETER = (
+    0.6  # of the axon within the myelin; 0.6, Gillespie and Stein, Brain Res. 259:41, 1983
+)
+SPACING_PER_FIBRE_DIAMETER = 100.0  # node to node; from Hursh 1939, as McNeal 1976 reads it
+NODE_LENGTH_UM = 1.5  # between 1.0 (McIntyre et al. 2002) and 2.5 (McNeal 1976)
+AXOPLASM_OHM_CM = 54.7  # at 37 C; twice that in the frog at 20 C (McNeal 1976)
 
 NODE_AREA_CM2_PER_UM = math.pi * AXON_PER_FIBRE_DIAMETER * NODE_LENGTH_UM * 1e-8
 """Membrane area of one node, for each micrometre of fibre diameter."""
