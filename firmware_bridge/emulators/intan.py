@@ -42,8 +42,8 @@ class IntanEmulator:
     `first_sample` is one in the timestamps. Blocks are cut anew into 128 samples.
 
     `outputs` are the enabled ones as RHX's commands name them ("A-000|", "A-000|stim", "DIGITAL-IN-01|"), by default
-    the wideband ones of all channels. `is_relistening` False: the command port takes one client, then none until
-    `press_connect`.
+    the wideband ones of all channels. `is_relistening` False, as RHX is: the command port takes one client, then
+    none until `press_connect`; True: as if somebody pressed it at once.
     """
 
     def __init__(
@@ -107,6 +107,12 @@ class IntanEmulator:
         """What a person does under Network > Remote TCP Control: the command port takes one more client."""
         with self._changed:
             self._commands.listen()
+
+    def press_run(self) -> None:
+        """What a person does in RHX's window: it runs from now on."""
+        with self._changed:
+            self._state.run_mode = "Run"
+            self._runs += 1
 
     def reset(self) -> None:
         """The waveform connection breaks (TCP reset)."""
@@ -177,7 +183,8 @@ class IntanEmulator:
             except (OSError, ValueError):  # closed meanwhile, by a fault
                 continue
             with self._changed:
-                self._commands.take(readable)
+                if self._commands.take(readable) and self._is_relistening:
+                    self._commands.listen()
                 if self._waveforms.take(readable):
                     self._state.waveform_status, self._state.wants_waveforms = "Connected", False
                     self._pace.begin()
@@ -196,8 +203,6 @@ class IntanEmulator:
             return
         data = self._commands.receive()
         if not data:
-            if self._is_relistening and self._is_plugged:
-                self._commands.listen()
             return
         was = self._state.run_mode
         self._commands.answer(self._state.answer(data.decode("latin-1")).encode("latin-1"))
