@@ -21,6 +21,7 @@ def add_source_commands(app: typer.Typer) -> None:
     """Add them to the command line, in the order in which a newcomer needs them."""
     app.command()(sources)
     app.command()(inspect)
+    app.command()(doctor)
 
 
 def sources(as_json: Json = False) -> None:
@@ -42,3 +43,11 @@ def inspect(
     from nervehand.inspection_table import run_inspect
 
     run_inspect(source, seconds, start, as_json=as_json)
+
+
+def doctor(as_json: Json = False) -> None:
+    """Is this machine fit? Says what is missing and what to do; changes nothing, needs no root."""
+    from nervehand.doctor import run_doctor
+
+    if not run_doctor(as_json=as_json):
+        raise typer.Exit(1)
