@@ -73,6 +73,7 @@ class SerialEmulator:
         self.requests: list[int] = []
         self.finished = threading.Event()
         self._description = Description(info, firmware)
+        encode_description(0, 0, self._description)  # one that fits no frame is refused here
         self._blocks: Iterator[SignalBlock] = iter(blocks)
         self._next = next(self._blocks, None)
         self._link, self._speed, self._line, self._digital_bytes = link, speed, line, digital_bytes
@@ -155,6 +156,10 @@ class SerialEmulator:
     def skip_frames(self, n: int) -> None:
         """The next n frames are made, numbered, and not sent."""
         self._do(lambda: setattr(self, "_skips", n))
+
+    def fail(self, text: str) -> None:
+        """The device ends its stream and says why."""
+        self._do(lambda: self._fail(text))
 
     def send_raw(self, data: bytes) -> None:
         """These bytes, between two frames."""
@@ -282,12 +287,12 @@ class SerialEmulator:
 
     def _started(self, frame: Frame, number: int) -> bytes:
         try:
-            self._stream = parse_start(frame.payload)
+            stream = parse_start(frame.payload)
         except ProtocolError as error:
             return encode_error(number, DeviceError(frame.sequence, ErrorCode.MALFORMED, str(error)))
         if self._next is None:
-            self._stream = 0
             return encode_error(number, DeviceError(frame.sequence, ErrorCode.NOT_READY, "no more samples"))
+        self._stream = stream
         if self._origin is None:
             self._origin = time.monotonic(), self._next.first_sample
         first = self._next.first_sample - self._index_shift
@@ -319,6 +324,10 @@ class SerialEmulator:
         self._sequence = 0
         if self._next is not None:
             self._index_shift = self._next.first_sample
+
+    def _fail(self, text: str) -> None:
+        self._stream = 0
+        self._queue_frame(encode_error(self._numbered(), DeviceError(0, ErrorCode.NOT_READY, text)))
 
     def _forget(self) -> None:
         self._stream = 0
