@@ -1,5 +1,8 @@
-"""The long proofs' fixture, marker and options, for every test."""
+"""For every test: the long proofs' fixture, marker and options; Lab Streaming Layer kept to the loopback."""
 
+import pytest
+
+from tests.lsl_sender import keep_lsl_on_the_loopback
 from tests.proof.plugin import (  # noqa: F401
     proof,
     pytest_addoption,
@@ -8,3 +11,8 @@ from tests.proof.plugin import (  # noqa: F401
     pytest_configure,
     pytest_runtest_makereport,
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _lsl_on_the_loopback(tmp_path_factory: pytest.TempPathFactory) -> None:
+    keep_lsl_on_the_loopback(tmp_path_factory.mktemp("lsl"))
