@@ -1,0 +1,38 @@
+"""The simulated subject as fast as its samples are taken: nothing lost, nothing reordered, every bit again."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from firmware_bridge.simulated import SimulatedSource, SimulatedSubject
+from tests.proof.plugin import Proof
+
+N_CHANNELS = 16
+BLOCK = 37
+"""Of the source; no divisor of the lengths in which the subject makes its samples."""
+
+
+def test_ten_million_values_of_a_subject_are_the_same_bits_in_any_blocks(proof: Proof) -> None:
+    n_samples = -(-proof.count(10_000_000) // N_CHANNELS)
+    first = 1000 * proof.seed + 7
+    source = SimulatedSource(
+        SimulatedSubject(proof.seed, N_CHANNELS), BLOCK, n_samples, is_paced=False, first_sample=first
+    )
+    again = SimulatedSubject(proof.seed, N_CHANNELS)
+    lengths = np.random.default_rng(proof.seed).integers(1, 5000, n_samples)
+    source.connect()
+    begun_s, n, at, k = time.perf_counter(), 0, 0, 0
+    expected = np.empty((0, N_CHANNELS), np.int16)
+    for block in source.blocks():
+        assert (block.first_sample, block.lost_before) == (first + n, 0)
+        while at + expected.shape[0] < n + block.n_samples:
+            left = expected[n - at :]
+            more = again.samples(first + at + expected.shape[0], int(lengths[k]))
+            expected, at, k = np.concatenate([left, more]), n, k + 1
+        assert block.samples.tobytes() == expected[n - at : n - at + block.n_samples].tobytes()
+        n += block.n_samples
+    seconds = time.perf_counter() - begun_s
+    assert n == n_samples
+    proof.record(values=n * N_CHANNELS, lost=0, different=0, speed=round(n / again.info.rate_hz / seconds, 1))
