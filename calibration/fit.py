@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from calibration.cues import realigned
 from calibration.datasets import FeatureStream, Piece, concatenate, pieces, session_stream
-from calibration.front_end import default_front_end
+from calibration.front_end import FrontEndChoice, default_front_end
 from calibration.postures import map_to_positions, postures_of
 from calibration.stepgraph import build_step_graph
 from calibration.training import Progress, TrainingSet, train
@@ -21,6 +21,7 @@ from decoder.bundle import Bundle, FeatureSpec, Manifest, OutputSpec, StreamSpec
 from decoder.chain import FrontEnd
 from decoder.conditioning_design import design
 from decoder.decision import DecisionSettings, PositionMap
+from decoder.health_settings import default_health
 from decoder.normalisation import CLIP, fit_normalisation
 from decoder.session.model import Session
 from firmware_bridge.errors import NervehandError, StreamMismatchError
@@ -61,8 +62,13 @@ def fit(
     options: FitOptions,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     should_stop: Callable[[], bool] = lambda: False,
+    *,
+    choice: FrontEndChoice | None = None,
 ) -> Bundle:
-    """Train a decoder. Raises NervehandError where the sessions do not fit together or cannot teach anything."""
+    """Train a decoder; `choice` None takes the default for the kind of stream.
+
+    Raises NervehandError where the sessions do not fit together or cannot teach anything.
+    """
     sessions = [source.session for source in sources]
     if not sessions:
         raise NervehandError("no session to learn from: name at least one")
@@ -70,9 +76,11 @@ def fit(
     for other in sessions[1:]:
         _require_same(first, other)
     gestures = _gesture_names(sessions)
-    choice = default_front_end(first.info)
+    if choice is None:
+        choice = default_front_end(first.info)
     coefficients = design(choice.conditioning, first.info)
-    front_end = FrontEnd(first.info, coefficients, choice.feature_set, choice.settings)
+    health = default_health(first.info.kind)
+    front_end = FrontEnd(first.info, coefficients, choice.feature_set, choice.settings, health)
     hop_raw = choice.settings.hop_samples * choice.conditioning.decimation
     stream = concatenate(
         [session_stream(s, front_end, hop_raw, gestures, first.truth_names or None) for s in sessions]
@@ -138,6 +146,7 @@ def fit(
             commit=source_commit(),
             metrics=trained.metrics | reaction,
         ),
+        health=health,
     )
     return Bundle(manifest, coefficients, normalisation, position_map, build_step_graph(trained.step_network))
 

@@ -125,7 +125,7 @@ def train(
     the best weights so far are returned. Raises NervehandError where the data cannot teach anything.
     """
     n_hops = min(128, max(32, round(CHUNK_S / data.hop_s)))
-    with _torch_set_up(seed, threads):
+    with torch_set_up(seed, threads):
         rng = np.random.default_rng(seed)
         streams = ShuffledStreams(data.pieces, N_STREAMS, n_hops, data.hop_s, rng)
         task = _Task(data)
@@ -294,7 +294,7 @@ def _in_truth_units(network: StepNetwork, task: _Task) -> StepNetwork:
 
 
 @contextmanager
-def _torch_set_up(seed: int, threads: int) -> Iterator[None]:
+def torch_set_up(seed: int, threads: int) -> Iterator[None]:
     """Threads, seed and denormals as training wants them; all put back afterwards."""
     before = torch.get_num_threads()
     if threads:

@@ -1,0 +1,127 @@
+"""Front ends to choose among for nerve, and features of several of them side by side.
+
+An intrafascicular spike has most of its energy above 1 kHz, muscle below 600 Hz: which band tells the most is
+measured, not assumed (`calibration.cohort`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import reduce
+
+import numpy as np
+
+from calibration.datasets import FeatureStream, session_stream
+from calibration.front_end import HOP_S, WINDOW_S, FrontEndChoice, default_front_end
+from decoder.chain import FrontEnd
+from decoder.conditioning_design import DEFAULT_BAND_HZ, HIGHEST_FRACTION, design
+from decoder.features import FeatureSettings
+from decoder.health import ChannelHealth, HealthSettings
+from decoder.normalisation import Compression
+from decoder.session.model import Session
+from firmware_bridge.errors import NervehandError
+from firmware_bridge.stream import StreamInfo
+
+SPIKE_BAND_FROM_HZ = 300.0
+CANDIDATES = ("default", "25-600", "spike-band", "both", "25-600+power")
+
+
+def candidate(name: str, info: StreamInfo) -> tuple[FrontEndChoice, ...]:
+    """The front ends whose features stand side by side under a name.
+
+    - `default`: what a new decoder for this stream gets;
+    - `25-600`: the published band, decimated to 5 kHz;
+    - `spike-band`: 300 Hz to 0.45 of the rate, not decimated;
+    - `both`: the 14 features of either band;
+    - `25-600+power`: the published band, and the mean of the rectified spike band beside it (as in Nason et
+      al., Nat. Biomed. Eng. 2020, whose band ends at 1 kHz).
+
+    All re-reference as the default does. Raises NervehandError for an unknown name or an envelope.
+    """
+    if name not in CANDIDATES:
+        raise NervehandError(f"there is no front end {name!r}: use {', '.join(CANDIDATES)}")
+    usual = default_front_end(info)
+    if name == "default":
+        return (usual,)
+    if info.kind == "envelope":
+        raise NervehandError(f"an envelope has no band to choose: use 'default', not {name!r}")
+    published = _banded(usual, info, max(1, int(info.rate_hz // 5000.0)), DEFAULT_BAND_HZ)
+    spikes = _banded(usual, info, 1, (SPIKE_BAND_FROM_HZ, HIGHEST_FRACTION * info.rate_hz))
+    match name:
+        case "25-600":
+            return (published,)
+        case "spike-band":
+            return (spikes,)
+        case "both":
+            return published, spikes
+        case _:
+            power = replace(spikes.settings, features=("mean_absolute",))
+            return published, replace(spikes, settings=power)
+
+
+def side_by_side(
+    session: Session, parts: Sequence[FrontEndChoice], *, masking: bool = True
+) -> tuple[FeatureStream, tuple[Compression, ...]]:
+    """A session through each front end: one stream with the columns of all, and the compression of each column.
+
+    Only hops that every front end answers are kept. `masking` False believes every channel. Raises NervehandError
+    where their hops differ.
+    """
+    if not masking:
+        session = replace(session, signal=session.microvolts(), scale_uv=1.0)
+    streams: list[FeatureStream] = []
+    compress: list[Compression] = []
+    for part in parts:
+        front_end = _front_end(session.info, part, masking=masking)
+        streams.append(
+            session_stream(session, front_end, part.settings.hop_samples * part.conditioning.decimation)
+        )
+        compress += part.compress(front_end.feature_names)
+    return joined(streams), tuple(compress)
+
+
+def joined(streams: Sequence[FeatureStream]) -> FeatureStream:
+    """The columns of several streams of one recording side by side, at the hops that all of them have."""
+    first = streams[0]
+    if len(streams) == 1:
+        return first
+    if any(not np.isclose(stream.hop_s, first.hop_s) for stream in streams):
+        raise NervehandError(
+            f"hops of {', '.join(f'{s.hop_s:g}' for s in streams)} s do not stand side by side"
+        )
+    shared = reduce(np.intersect1d, (stream.sample_index for stream in streams))
+    rows = [np.searchsorted(stream.sample_index, shared) for stream in streams]
+    own = rows[0]
+    return FeatureStream(
+        features=np.concatenate([s.features[r] for s, r in zip(streams, rows, strict=True)], axis=1),
+        masked=np.concatenate([s.masked[r] for s, r in zip(streams, rows, strict=True)], axis=1),
+        sample_index=shared,
+        label=first.label[own],
+        trial=first.trial[own],
+        repetition=first.repetition[own],
+        truth=None if first.truth is None else first.truth[own],
+        segment=first.segment[own],
+        hop_s=first.hop_s,
+    )
+
+
+def _front_end(info: StreamInfo, part: FrontEndChoice, *, masking: bool) -> FrontEnd:
+    front_end = FrontEnd(info, design(part.conditioning, info), part.feature_set, part.settings)
+    if not masking:
+        believed = HealthSettings(rail_fraction=1.0, implausible_uv=np.inf, flat_s=None, clean_s=0.0)
+        front_end._health = ChannelHealth(replace(info, full_scale_uv=None), believed)
+    return front_end
+
+
+def _banded(
+    usual: FrontEndChoice, info: StreamInfo, decimation: int, band_hz: tuple[float, float]
+) -> FrontEndChoice:
+    rate_hz = info.rate_hz / decimation
+    band = band_hz[0], min(band_hz[1], HIGHEST_FRACTION * rate_hz)
+    hop = max(1, round(HOP_S * rate_hz))
+    return replace(
+        usual,
+        conditioning=replace(usual.conditioning, decimation=decimation, band_hz=band),
+        settings=FeatureSettings(max(round(WINDOW_S * rate_hz), hop), hop),
+    )
