@@ -62,7 +62,7 @@ class Interference:
         sizes = person.mains_uv * draws.uniform(0.4, 1.6, self._n_channels)
         numbers = np.arange(1, len(harmonics) + 1)
         self._mains_rad_s = 2 * np.pi * mains_hz * numbers
-        seen = anti_alias(mains_hz * numbers, rate_hz)
+        seen = anti_alias(mains_hz * numbers.astype(np.float64), rate_hz)
         self._mains = np.sqrt(2) * np.outer(harmonics * seen, sizes)
         self._mains_phase = draws.uniform(0, 2 * np.pi, len(harmonics))
         self._white = lru_cache(maxsize=4)(self._draw_white)
@@ -127,7 +127,7 @@ class Interference:
     def _filter(self) -> NDArray[np.float64]:
         """Taps that colour white noise: amplifier and electrode, band-limited as the front-end does."""
         n = 4096
-        f = np.fft.rfftfreq(n, 1 / self._rate_hz)
+        f = np.arange(n // 2 + 1, dtype=np.float64) * (self._rate_hz / n)
         low, high = _PINK_HZ
         white = self._person.noise_uv**2 / _NOISE_REFERENCE_HZ
         pink = self._person.pink_uv**2 / np.log(high / low) / np.maximum(f, low) * (f < high)

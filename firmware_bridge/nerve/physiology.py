@@ -43,18 +43,18 @@ class Physiology:
         0.005  # doublets of motor units: Denslow, Am J Physiol 1948; Bawa and Calancie 1983
     )
 
-    # Motor axons at the forearm: 8 to 15 um in the large group, 50 to 65 m/s (Boyd and Davey 1968; Kimura,
-    # Electrodiagnosis, 2013, normal median and ulnar motor velocities).
-    smallest_axon_um: float = 7.5
-    largest_axon_um: float = 13.5
+    # Motor axons at the forearm conduct at 34 to 66 m/s, thenar ones at 50 most often, slower ones recruited first
+    # (single motor axons of the median nerve at the wrist; Kimura, Electrodiagnosis, 2013), which at 5.65 m/s per um
+    # are 6 to 12 um of diameter.
+    smallest_axon_um: float = 6.5
+    largest_axon_um: float = 12.0
     axon_spread: float = 0.08  # of the diameter at a given threshold; chosen
 
-    # Nerves. Fascicles of the median and ulnar nerve at the forearm are 0.2 to 1 mm wide, most of them below 0.5
-    # (Sunderland, Brain 1945; Stewart, Muscle Nerve 2003), motor axons of a muscle lie together in one or two of them
-    # (Stewart 2003).
+    # Nerves. Fascicles of the forearm are 0.38 (ulnar) and 0.47 mm (median) wide, +- 0.18 (Brill and Tyler, Muscle
+    # Nerve 2017); motor axons of a muscle lie together in one or two of them (Stewart, Muscle Nerve 2003).
     fascicles_per_nerve: int = 4
-    smallest_fascicle_um: float = 230.0
-    largest_fascicle_um: float = 400.0
+    smallest_fascicle_um: float = 240.0
+    largest_fascicle_um: float = 520.0
     bundle_um: float = 70.0  # spread of a muscle's axons round their centre in the fascicle; chosen
 
     # Electrodes: see contact.py for the contact itself.
@@ -73,7 +73,7 @@ class Physiology:
     enslaving: float = (
         0.10  # neighbours' involuntary part (Zatsiorsky, Li and Latash, Exp Brain Res 2000: 0.1 to 0.3)
     )
-    effort_spread: float = 0.20  # from trial to trial at the same posture, lognormal sigma
+    effort_spread: float = 0.30  # from trial to trial at the same posture, lognormal sigma
     wander: float = 0.05  # slow common drive, of the effort (De Luca and Erim, Trends Neurosci 1994)
     lead_s: float = (
         0.06  # nerve ahead of movement: electromechanical delay (Cavanagh and Komi, Eur J Appl Physiol 1979)
@@ -85,7 +85,7 @@ class Physiology:
     level_spread: float = 0.08  # how exactly a posture's level is met again
 
     # Muscles left in the forearm; see muscle.py for one motor unit's potential.
-    crosstalk: float = 1.0  # scale of all muscle potentials at the nerve's electrodes
+    crosstalk: float = 0.5  # scale of all muscle potentials at the nerve's electrodes
     muscle_gap_mm: float = 18.0  # from the nerve to the flexors' motor units
     extensor_gap_mm: float = 34.0  # across the interosseous membrane
     crosstalk_contrast: float = (
@@ -93,10 +93,10 @@ class Physiology:
     )
 
     # From one day to the next.
-    drift_um: float = 8.0  # a contact's displacement across the fascicle, per day and axis
+    drift_um: float = 15.0  # a contact's displacement across the fascicle, per day and axis
     units_lost: float = 0.02  # of the axons, per day, as many others come into view
-    gain_drift: float = 0.06  # of a contact's amplitudes, lognormal sigma per day
-    crosstalk_drift: float = 0.15  # of a muscle's potential at a nerve, lognormal sigma per day
+    gain_drift: float = 0.10  # of a contact's amplitudes, lognormal sigma per day
+    crosstalk_drift: float = 0.25  # of a muscle's potential at a nerve, lognormal sigma per day
     contact_fails: float = 0.004  # probability per contact and day
     impedance_rise: float = 0.004  # of the noise, per day, over the first months
 
@@ -107,11 +107,11 @@ class Physiology:
 
 DEFAULT = Physiology()
 EASY = replace(
-    DEFAULT, noise_uv=3.0, effort_spread=0.10, enslaving=0.05, drift_um=3.0, gain_drift=0.02, crosstalk_drift=0.05,
+    DEFAULT, noise_uv=3.0, effort_spread=0.15, enslaving=0.05, drift_um=5.0, gain_drift=0.04, crosstalk_drift=0.10,
     movements_per_min=0.1, discharges_per_min=0.2,
 )  # fmt: skip
 HARD = replace(
-    DEFAULT, noise_uv=6.0, effort_spread=0.30, enslaving=0.20, drift_um=20.0, gain_drift=0.12, crosstalk_drift=0.30,
+    DEFAULT, noise_uv=6.0, effort_spread=0.40, enslaving=0.20, drift_um=25.0, gain_drift=0.20, crosstalk_drift=0.50,
     contact_fails=0.02, movements_per_min=2.0, discharges_per_min=4.0,
 )  # fmt: skip
 PRESETS: dict[str, Physiology] = {"easy": EASY, "default": DEFAULT, "hard": HARD}
@@ -119,8 +119,8 @@ COHORT = tuple(range(1, 11))
 """The subjects of every preset whose scores are quoted."""
 
 
-def preset(name: str) -> Physiology:
-    """The constants of a difficulty; raises NervehandError for a name that is not one."""
+def person_of(name: str) -> Physiology:
+    """The constants of a preset; raises NervehandError for a name that is not one."""
     if name not in PRESETS:
-        raise NervehandError(f"difficulty {name!r} is not known: use one of {', '.join(PRESETS)}")
+        raise NervehandError(f"preset {name!r} is not known: use one of {', '.join(PRESETS)}")
     return PRESETS[name]

@@ -29,7 +29,7 @@ from firmware_bridge.nerve.firing import Drive, Firing
 from firmware_bridge.nerve.interference import Artefact, Interference
 from firmware_bridge.nerve.motion import CuedMotion, Motion, Schedule, Truth
 from firmware_bridge.nerve.muscle import motor_unit_potential
-from firmware_bridge.nerve.physiology import Physiology, preset
+from firmware_bridge.nerve.physiology import Physiology, person_of
 from firmware_bridge.nerve.sheath import sheath_waveforms
 from firmware_bridge.stream import SignalBlock, StreamInfo
 
@@ -58,7 +58,7 @@ ALL_PARTS = Parts()
 
 
 class SimulatedSubject:
-    """Subject `number` of a difficulty on a day, moved by a schedule or by any `Motion`.
+    """Subject `number` of a preset on a day, moved by a schedule or by any `Motion`.
 
     `samples` and `truth` are pure functions of the sample range asked for: the same bits whatever was asked before.
     `crosstalk` False takes the muscles away; `parts` takes the signal apart further. With `stimulation_hz` pulses come
@@ -69,7 +69,7 @@ class SimulatedSubject:
         self,
         number: int = 1,
         day: int = 0,
-        difficulty: str = "default",
+        preset: str = "default",
         n_channels: int = 16,
         rate_hz: float = 10_000.0,
         schedule: Schedule | None = None,
@@ -89,9 +89,9 @@ class SimulatedSubject:
             raise NervehandError(f"sampling rate is {rate_hz} Hz: the simulated nerve takes 2000 to 100000")
         if not stimulation_hz >= 0:
             raise NervehandError(f"stimulation at {stimulation_hz} Hz: give zero or a positive number")
-        self.number, self.day, self.difficulty = number, day, difficulty
+        self.number, self.day, self.preset = number, day, preset
         self.schedule = schedule or Schedule()
-        person = preset(difficulty) if person is None else person
+        person = person_of(preset) if person is None else person
         self.person = person if crosstalk else replace(person, crosstalk=0.0)
         self._parts = parts
         self.info = _describe(n_channels, rate_hz, mains_hz, stimulation_hz)

@@ -1,0 +1,96 @@
+"""The simulated person as a front-end: `simulated`, or `simulated:PRESET/SUBJECT/DAY`."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from firmware_bridge.errors import NervehandError
+from firmware_bridge.nerve.physiology import COHORT, PRESETS
+from firmware_bridge.nerve.subject import SimulatedSubject
+from firmware_bridge.pacing import paced
+from firmware_bridge.sources import Found
+from firmware_bridge.stream import LinkCounters, SignalBlock, StreamInfo
+
+ADDRESS = "simulated[:PRESET[/SUBJECT[/DAY]]]"
+BLOCK_S = 0.005  # what a front-end delivers at a time
+
+
+class SimulatedSource:
+    """Blocks of the subject, paced by their own samples, or as fast as they are taken.
+
+    Begins at `first_sample` of the subject's day. `is_paced` False drops the waiting; the samples are the same.
+    `clock_ns` is the host's clock, and `wait` how its passing is waited for (see `paced`).
+    """
+
+    def __init__(
+        self,
+        subject: SimulatedSubject,
+        block_samples: int,
+        n_samples: int | None = None,
+        is_paced: bool = True,
+        first_sample: int = 0,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+        wait: Callable[[float], bool] | None = None,
+    ) -> None:
+        if block_samples < 1:
+            raise NervehandError(f"blocks of {block_samples} samples: give at least one")
+        self._subject, self._block_samples, self._n_samples = subject, block_samples, n_samples
+        self._is_paced, self._clock_ns = is_paced, clock_ns
+        self._first_sample = first_sample
+        self._closed = threading.Event()
+        self._closed.set()
+        self._wait = self._closed.wait if wait is None else wait
+        self.counters = LinkCounters()
+
+    @property
+    def info(self) -> StreamInfo:
+        return self._subject.info
+
+    def connect(self) -> None:
+        self._closed.clear()
+        self.counters.connections += 1
+
+    def blocks(self) -> Iterator[SignalBlock]:
+        blocks = self._unpaced()
+        return paced(blocks, self.info.rate_hz, self._wait, self._clock_ns) if self._is_paced else blocks
+
+    def _unpaced(self) -> Iterator[SignalBlock]:
+        done = 0
+        while not self._closed.is_set() and (self._n_samples is None or done < self._n_samples):
+            n = self._block_samples
+            if self._n_samples is not None:
+                n = min(n, self._n_samples - done)
+            block = self._subject.block(self._first_sample + done, n)
+            self.counters.frames += 1
+            yield block
+            done += n
+
+    def close(self) -> None:
+        """End the blocks, also from another thread while they are waited for."""
+        self._closed.set()
+
+
+def find() -> tuple[Found, ...]:
+    """Always there."""
+    return tuple(
+        Found(f"simulated:{name}", f"simulated nerve, {name}; subjects {COHORT[0]} to {COHORT[-1]}")
+        for name in PRESETS
+    )
+
+
+def open_device(where: str) -> SimulatedSource:
+    """The subject at PRESET/SUBJECT/DAY; what is left out is default, 1 and 0."""
+    parts = where.split("/") if where else []
+    try:
+        preset = parts[0] if parts else "default"
+        number, day = (int(parts[k]) if len(parts) > k else default for k, default in ((1, 1), (2, 0)))
+        if len(parts) > 3:
+            raise ValueError
+    except ValueError:
+        raise NervehandError(
+            f"simulated:{where}: give {ADDRESS}, for example simulated:default/1/0"
+        ) from None
+    subject = SimulatedSubject(number, day, preset)
+    return SimulatedSource(subject, round(BLOCK_S * subject.info.rate_hz))
