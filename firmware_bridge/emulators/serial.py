@@ -40,6 +40,7 @@ FIFO = 65536
 """Bytes that wait for the port at most; a clocked device loses samples beyond that."""
 
 _GULP = 4096
+_BURST = 256  # blocks between two looks at what the host wants
 
 
 class SerialEmulator:
@@ -202,8 +203,10 @@ class SerialEmulator:
 
     def _produce(self) -> float | None:
         """Make the frames whose time has come; return the seconds until the next is due, None for no time."""
-        while self._next is not None:
+        for _ in range(_BURST):
             block = self._next
+            if block is None:
+                return None
             if self._speed is None:
                 if not self._stream or self._is_stalled or self._n_waiting >= FIFO:
                     return None
@@ -220,7 +223,7 @@ class SerialEmulator:
             self._next = next(self._blocks, None)
             if self._next is None:
                 self.finished.set()
-        return None
+        return 0.0
 
     def _send(self, block: SignalBlock) -> None:
         limit = max_samples(self._n_channels, 0 if block.digital is None else self._digital_bytes)

@@ -147,6 +147,8 @@ def _lines(value: object) -> tuple[int, ...]:
 
 
 def _shown(value: object) -> str:
+    if value is None:
+        return "missing"
     if not isinstance(value, str | int | float):
         return f"a {type(value).__name__}"
     text = ascii(value)

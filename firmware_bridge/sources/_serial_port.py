@@ -130,6 +130,10 @@ class FrameLink:
         self._frames: deque[Frame] = deque()
 
     @property
+    def path(self) -> str:
+        return self._port.path
+
+    @property
     def is_closed(self) -> bool:
         return self._port.is_closed
 
@@ -167,16 +171,16 @@ class FrameLink:
                 if time.monotonic() > end_s + LATE_S:
                     break
             if self.is_closed:
-                raise LinkError(f"serial port {self._port.path} was closed")
+                raise LinkError(f"serial port {self.path} was closed")
         raise LinkError(
-            f"serial port {self._port.path}: no {answer.name} came within {ATTEMPTS} x {timeout_s:g} s:"
+            f"serial port {self.path}: no {answer.name} came within {ATTEMPTS} x {timeout_s:g} s:"
             " is this a front-end that speaks docs/serial-protocol.md?"
         )
 
     def _answers(self, frame: Frame, answer: FrameType) -> bool:
         if frame.version != VERSION:
             raise LinkError(
-                f"serial port {self._port.path}: the device speaks version {frame.version} of the protocol,"
+                f"serial port {self.path}: the device speaks version {frame.version} of the protocol,"
                 f" this program version {VERSION}: update the older one"
             )
         if answered_request(frame) != self._sequence:
@@ -185,10 +189,8 @@ class FrameLink:
             try:
                 refusal = parse_error(frame.payload)
             except ProtocolError as error:
-                raise LinkError(f"serial port {self._port.path}: {error}") from error
-            raise LinkError(
-                f"serial port {self._port.path}: the device refuses: {refusal.text} ({refusal.code})"
-            )
+                raise LinkError(f"serial port {self.path}: {error}") from error
+            raise LinkError(f"serial port {self.path}: the device refuses: {refusal.text} ({refusal.code})")
         return frame.type == answer
 
     def close(self) -> None:

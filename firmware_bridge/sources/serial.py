@@ -69,7 +69,8 @@ class SerialDevice:
     ) -> None:
         self.counters: SerialCounters = SerialCounters()
         self._port, self._info, self._baud = port, info, baud
-        self._stall_s, self._answer_s = stall_s, answer_s
+        self.stall_s = stall_s
+        self._answer_s = answer_s
         self._link: FrameLink | None = None
         self._order: StreamOrder | None = None
         self._stream = 0
@@ -133,7 +134,7 @@ class SerialDevice:
 
     def _next_block(self, link: FrameLink) -> SignalBlock | None:
         """The next block; None where the port was closed. Raises LinkError where none comes in time."""
-        end_s = time.monotonic() + self._stall_s
+        end_s = time.monotonic() + self.stall_s
         while (frame := link.next_frame(end_s)) is not None:
             block = self._take(frame, link.arrival_ns)
             if block is not None:
@@ -143,7 +144,7 @@ class SerialDevice:
         if link.is_closed:
             return None
         raise LinkError(
-            f"serial port {self._port}: no new sample for {self._stall_s:g} s: check the front-end and its cable"
+            f"serial port {self._port}: no new sample for {self.stall_s:g} s: check the front-end and its cable"
         )
 
     def _take(self, frame: Frame, arrival_ns: int) -> SignalBlock | None:
@@ -228,7 +229,7 @@ def _describe(link: FrameLink, answer_s: float) -> Description:
     try:
         return parse_description(frame.payload)
     except ProtocolError as error:
-        raise LinkError(f"serial device: {error}") from error
+        raise LinkError(f"serial port {link.path}: {error}") from error
 
 
 def _check_same(port: str, expected: StreamInfo, found: StreamInfo) -> None:
