@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import selectors
 import socket
 import weakref
+
+_LEAST_WAITS = 8
+_LONGEST_WAIT_S = 0.25
 
 
 class Interrupt:
@@ -31,9 +35,32 @@ class Interrupt:
             return False
         with selectors.DefaultSelector() as selector:
             selector.register(self._reader, selectors.EVENT_READ)
-            for file in files:
-                selector.register(file, selectors.EVENT_READ)
+            try:
+                for file in files:
+                    selector.register(file, selectors.EVENT_READ)
+            except (OSError, ValueError):
+                if self._is_set:  # whoever set it has closed the file since
+                    return False
+                raise
             return bool(selector.select(max(0.0, timeout_s))) and not self._is_set
+
+
+class Patience:
+    """How long a device may be silent, counted in short waits that ended without anything: a host that stood still
+    for seconds takes one of them, and what came meanwhile is still read."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._left = max(_LEAST_WAITS, math.ceil(seconds / _LONGEST_WAIT_S))
+        self._wait_s = seconds / self._left
+
+    def wait_readable(self, interrupt: Interrupt, files: tuple[int, ...]) -> bool:
+        """False where it is at an end; else True after a wait, which may be over for any reason."""
+        if self._left == 0:
+            return False
+        if not interrupt.wait_readable(files, self._wait_s):
+            self._left -= 1
+        return True
 
 
 def _close(*sockets: socket.socket) -> None:

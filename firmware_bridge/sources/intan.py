@@ -32,7 +32,7 @@ from firmware_bridge.sources._intan_protocol import (
     FrameLayout,
     WaveformParser,
 )
-from firmware_bridge.sources._interrupt import Interrupt
+from firmware_bridge.sources._interrupt import Interrupt, Patience
 from firmware_bridge.stream import LinkCounters, SignalBlock, StreamInfo
 
 ADDRESS = "intan:HOST[:PORT]"
@@ -299,7 +299,7 @@ class IntanDevice:
 
     def _read(self, connection: _Connection) -> bytes | None:
         """What came, waiting for it; None where the connection was closed here."""
-        give_up: float | None = None
+        patience = Patience(connection.stall_s)
         while True:
             with self._lock:
                 waveforms = connection.waveforms
@@ -318,13 +318,10 @@ class IntanDevice:
                 return data
             if data is not None:
                 raise SourceLostError("RHX closed its waveform connection: connect again")
-            now = time.monotonic()
-            give_up = now + connection.stall_s if give_up is None else give_up
-            if now >= give_up:
+            if not patience.wait_readable(connection.interrupt, (file,)):
                 raise SourceLostError(
                     f"RHX sent nothing for {connection.stall_s:g} s: look whether it still runs, and connect again"
                 )
-            connection.interrupt.wait_readable((file,), give_up - now)
 
     def _end(self, connection: _Connection) -> None:
         connection.interrupt.set()

@@ -1,0 +1,135 @@
+"""The ZMQ sockets to Open Ephys: subscribed to its data, and asking now and then whether it is there."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+import uuid
+
+import zmq
+
+from firmware_bridge.errors import SourceLostError
+from firmware_bridge.sources._interrupt import Interrupt, Patience
+from firmware_bridge.sources._openephys_protocol import MAX_PART_BYTES
+
+_QUEUE_MESSAGES = 4096
+"""Messages that wait to be read at most: five seconds of 16 channels in blocks of 20 ms."""
+_HEARTBEAT_S = 2.0
+_BROKEN = (
+    zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_CLOSED
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)
+
+
+class OpenEphysLink:
+    """One subscription, from its first message on; nothing published before is delivered. `close` may come from any
+    thread. It does not reconnect by itself: a connection that breaks is said."""
+
+    def __init__(self, host: str, port: int, interrupt: Interrupt) -> None:
+        self._interrupt, self._address = interrupt, f"{host}:{port}"
+        self._lock = threading.Lock()
+        self._context = zmq.Context()
+        self._data = self._context.socket(zmq.SUB)
+        self._data.setsockopt(zmq.RCVHWM, _QUEUE_MESSAGES)
+        self._data.setsockopt(zmq.MAXMSGSIZE, MAX_PART_BYTES)
+        self._data.setsockopt(zmq.RECONNECT_IVL, -1)
+        self._data.setsockopt(zmq.SUBSCRIBE, b"")
+        self._monitor = self._data.get_monitor_socket(_BROKEN)
+        self._heartbeat = heartbeat_socket(self._context)
+        self._files = (self._data.fileno(), self._monitor.fileno())
+        self._uuid = str(uuid.uuid4())
+        self._next_heartbeat_s = 0.0
+        self._has_answered = False
+        self._is_closed = False
+        try:
+            self._data.connect(f"tcp://{host}:{port}")
+            self._heartbeat.connect(f"tcp://{host}:{port + 1}")
+        except zmq.ZMQError:
+            self.close()
+            raise
+
+    def receive(self, patience: Patience) -> list[bytes] | None:
+        """The parts of the next message, waiting for it as long as `patience` lasts.
+
+        None where the link was closed here. Raises SourceLostError where it broke or nothing came in time.
+        """
+        while True:
+            with self._lock:
+                if self._is_closed or self._interrupt.is_set:
+                    return None
+                parts = _received(self._data)
+                if parts is not None:
+                    return parts
+                event = _received(self._monitor)
+                if event is not None:
+                    raise SourceLostError(self._broken(event[0]))
+                self._beat()
+            if not patience.wait_readable(self._interrupt, self._files):
+                raise SourceLostError(self._silence())
+
+    def close(self) -> None:
+        """Let everything go, at once; also where it is gone already."""
+        with self._lock:
+            if not self._is_closed:
+                self._is_closed = True
+                self._data.disable_monitor()
+                self._context.destroy(linger=0)
+
+    def _beat(self) -> None:
+        """Open Ephys lists who beats every few seconds; it answers even where it acquires nothing."""
+        if _received(self._heartbeat) is not None:
+            self._has_answered = True
+        now_s = time.monotonic()
+        if now_s >= self._next_heartbeat_s:
+            self._next_heartbeat_s = now_s + _HEARTBEAT_S
+            send_heartbeat(self._heartbeat, self._uuid)
+
+    def _broken(self, event: bytes) -> str:
+        if int.from_bytes(event[:2], sys.byteorder) == zmq.EVENT_CLOSED:  # before it was open
+            return f"nothing listens at {self._address}: start Open Ephys with a ZMQ Interface in its signal chain"
+        return f"the connection to Open Ephys at {self._address} broke: connect again"
+
+    def _silence(self) -> str:
+        if self._has_answered:
+            return (
+                f"Open Ephys at {self._address} sends no samples: start its acquisition, then connect again"
+            )
+        return (
+            f"nothing comes from {self._address}: start Open Ephys with a ZMQ Interface in its signal chain, "
+            "and its acquisition"
+        )
+
+
+def heartbeat_socket(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
+    """A REQ socket that may ask again where an answer did not come."""
+    heartbeat = context.socket(zmq.REQ)
+    heartbeat.setsockopt(zmq.REQ_RELAXED, 1)
+    heartbeat.setsockopt(zmq.REQ_CORRELATE, 1)
+    heartbeat.setsockopt(zmq.MAXMSGSIZE, MAX_PART_BYTES)
+    heartbeat.setsockopt(zmq.LINGER, 0)
+    return heartbeat
+
+
+def send_heartbeat(heartbeat: zmq.Socket[bytes], identity: str) -> None:
+    """Ask whether Open Ephys is there; nothing happens where it cannot be asked now."""
+    beat = {"application": "nervehand", "uuid": identity, "type": "heartbeat"}
+    try:
+        heartbeat.send(json.dumps(beat).encode("ascii"), zmq.DONTWAIT)
+    except zmq.Again:
+        return  # not connected (yet)
+
+
+def _received(link: zmq.Socket[bytes]) -> list[bytes] | None:
+    try:
+        return link.recv_multipart(zmq.DONTWAIT)
+    except zmq.Again:
+        return None
+    except zmq.ZMQError as error:
+        if error.errno == zmq.EFSM:  # nothing was asked
+            return None
+        raise

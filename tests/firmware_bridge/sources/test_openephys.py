@@ -1,0 +1,601 @@
+"""Open Ephys over ZMQ as a front-end, against a publisher of its messages on the loopback."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firmware_bridge.errors import LinkError, NervehandError, SourceLostError, StreamMismatchError
+from firmware_bridge.sources import openephys
+from firmware_bridge.sources._openephys_assembly import Assembler, DigitalLines, Heard, Listener
+from firmware_bridge.sources._openephys_protocol import (
+    BadMessageError,
+    Data,
+    Ttl,
+    encode_data,
+    encode_ttl,
+    parse,
+)
+from firmware_bridge.stream import SignalBlock
+from tests.firmware_bridge.sources import patterned
+
+pytest.importorskip("zmq", reason="the extra openephys (pyzmq) is not installed")
+
+from firmware_bridge.emulators.openephys import OpenEphysEmulator
+from firmware_bridge.sources.openephys import OpenEphysDevice, open_device
+
+LONG_S = 30.0
+N = 4
+SIZE = 200
+
+
+def emulator(is_paced: bool = False) -> OpenEphysEmulator:
+    """Four channels and samples without end."""
+    return OpenEphysEmulator(patterned.info(N), patterned.blocks(None, N), is_paced, SIZE)
+
+
+HEARD_OF_N = Heard("nerve", 10_000.0, tuple(range(N)), patterned.info(N).channel_names)
+
+
+def opened(gui: OpenEphysEmulator, stall_s: float = LONG_S) -> OpenEphysDevice:
+    known = open_device(gui.address)
+    return OpenEphysDevice("127.0.0.1", gui.port, known.info, HEARD_OF_N, stall_s, LONG_S)
+
+
+def take(blocks: Iterator[SignalBlock], n_blocks: int) -> list[SignalBlock]:
+    return [next(blocks) for _ in range(n_blocks)]
+
+
+def take_until(blocks: Iterator[SignalBlock], is_done: Callable[[SignalBlock], bool]) -> list[SignalBlock]:
+    taken = [next(blocks)]
+    while not is_done(taken[-1]):
+        taken.append(next(blocks))
+    return taken
+
+
+def microvolts(first: int, n: int) -> np.ndarray:
+    return (patterned.samples(first, n, N) * np.float64(0.195)).astype(np.float32)
+
+
+def assert_continuous(blocks: list[SignalBlock]) -> None:
+    """Unchanged, in order, and everything missing said."""
+    for block in blocks:
+        assert block.samples.dtype == np.float32
+        assert np.array_equal(block.samples, microvolts(block.first_sample, block.n_samples))
+    for before, after in pairwise(blocks):
+        assert after.first_sample == before.first_sample + before.n_samples + after.lost_before
+
+
+def test_the_stream_is_known_before_connecting() -> None:
+    with emulator() as gui:
+        device = open_device(gui.address)
+        assert device.info.rate_hz == 10_000.0
+        assert device.info.channel_names == ("ch00", "ch01", "ch02", "ch03")
+        assert device.info.kind == "nerve"
+        assert device.counters.connections == 0
+
+
+def test_every_sample_comes_once_unchanged_and_in_order() -> None:
+    with emulator() as gui:
+        device = opened(gui)
+        device.connect()
+        taken = take(device.blocks(), 50)
+        assert_continuous(taken)
+        assert all(block.lost_before == 0 and block.arrival_ns > 0 for block in taken)
+        assert device.counters.frames == 50
+        device.close()
+
+
+def test_ttl_events_are_digital_lines_from_the_sample_on_at_which_they_came() -> None:
+    with emulator() as gui:
+        device = opened(gui)
+        device.connect()
+        for block in take(device.blocks(), 20):
+            assert block.digital is not None
+            assert np.array_equal(block.digital, patterned.digital(block.first_sample, block.n_samples))
+        device.close()
+
+
+def test_heartbeats_are_sent() -> None:
+    with emulator() as gui:
+        device = opened(gui)
+        device.connect()
+        blocks = device.blocks()
+        give_up = time.monotonic() + LONG_S
+        while not gui.n_heartbeats:
+            assert time.monotonic() < give_up
+            next(blocks)
+        device.close()
+
+
+def test_a_reset_connection_is_said_and_the_next_one_goes_on() -> None:
+    with emulator() as gui:
+        device = opened(gui)
+        device.connect()
+        taken: list[SignalBlock] = []
+        blocks = device.blocks()
+        taken += take(blocks, 10)
+        gui.reset()
+        with pytest.raises(SourceLostError, match="broke"):
+            taken.extend(blocks)
+        connect_until_there(device)
+        after = take(device.blocks(), 10)
+        assert_continuous(taken)
+        assert_continuous(after)
+        assert after[0].first_sample >= taken[-1].first_sample + taken[-1].n_samples
+        assert device.counters.connections == 2
+        device.close()
+
+
+def test_a_gui_that_is_gone_is_not_there_until_it_is_back() -> None:
+    with emulator() as gui:
+        device = opened(gui)
+        device.connect()
+        blocks = device.blocks()
+        take(blocks, 10)
+        gui.unplug()
+        with pytest.raises(SourceLostError):
+            list(blocks)
+        with pytest.raises(LinkError):
+            device.connect()
+        gui.plug()
+        connect_until_there(device)
+        assert_continuous(take(device.blocks(), 10))
+        device.close()
+
+
+def connect_until_there(device: OpenEphysDevice) -> None:
+    give_up = time.monotonic() + LONG_S
+    while True:
+        try:
+            device.connect()
+        except LinkError:
+            assert time.monotonic() < give_up
+            time.sleep(0.02)
+        else:
+            return
+
+
+def test_silence_is_a_loss() -> None:
+    with emulator() as gui:
+        device = opened(gui, stall_s=0.3)
+        device.connect()
+        gui.stall()
+        with pytest.raises(SourceLostError):
+            list(device.blocks())
+        gui.stall(False)
+        device.connect()
+        assert device.counters.connections == 2
+        device.close()
+
+
+def test_where_only_the_acquisition_stopped_it_is_said() -> None:
+    with emulator() as gui:
+        known = opened(gui)
+        gui.stall()
+        device = OpenEphysDevice("127.0.0.1", gui.port, known.info, HEARD_OF_N, timeout_s=2.0)
+        with pytest.raises(LinkError, match="start its acquisition"):
+            device.connect()
+
+
+def test_messages_without_end_that_make_no_block_end_the_connection() -> None:
+    with emulator() as gui:
+        device = opened(gui)
+        device.connect()
+        blocks = device.blocks()
+        taken = take(blocks, 5)
+        for _ in range(100 * N + 1):
+            gui.insert(BAD[0])
+        with pytest.raises(SourceLostError, match="no whole block"):
+            taken.extend(blocks)
+        assert_continuous(taken)
+
+
+def test_twice_the_rate_is_taken_as_it_comes() -> None:
+    """Whether it is too fast is judged by whoever supervises the source, with the host's clock."""
+    with emulator(is_paced=True) as gui:
+        gui.set_speed(2.0)
+        device = opened(gui)
+        device.connect()
+        assert_continuous(take(device.blocks(), 30))
+        assert device.counters.lost_samples == 0
+        device.close()
+
+
+def test_repeated_blocks_are_dropped_and_counted() -> None:
+    with emulator() as gui:
+        device = opened(gui)
+        device.connect()
+        blocks = device.blocks()
+        taken = take(blocks, 10)
+        gui.repeat(3)
+        taken += take_until(blocks, lambda block: device.counters.repeated_samples >= 3 * SIZE)
+        assert_continuous(taken)
+        assert device.counters.repeated_samples == 3 * SIZE
+        assert device.counters.lost_samples == 0
+        device.close()
+
+
+def test_skipped_blocks_are_counted_and_said_in_the_next_block() -> None:
+    with emulator() as gui:
+        device = opened(gui)
+        device.connect()
+        blocks = device.blocks()
+        taken = take(blocks, 10)
+        gui.skip(2)
+        taken += take_until(blocks, lambda block: block.lost_before > 0)
+        assert taken[-1].lost_before == device.counters.lost_samples == 2 * SIZE
+        assert_continuous(taken)
+        device.close()
+
+
+def test_a_block_that_lacks_a_channel_is_lost_and_no_other() -> None:
+    with emulator() as gui:
+        device = opened(gui)
+        device.connect()
+        blocks = device.blocks()
+        taken = take(blocks, 10)
+        gui.drop([1, 3])
+        taken += take_until(blocks, lambda block: block.lost_before > 0)
+        assert taken[-1].lost_before == device.counters.lost_samples == SIZE
+        assert_continuous(taken)
+        device.close()
+
+
+@pytest.mark.parametrize("n_channels", [N - 1, N + 1])
+def test_a_changed_channel_count_ends_the_connection_and_is_a_mismatch_afterwards(n_channels: int) -> None:
+    with emulator() as gui:
+        device = opened(gui)
+        device.connect()
+        taken: list[SignalBlock] = []
+        blocks = device.blocks()
+        taken += take(blocks, 10)
+        gui.change_channels(n_channels)
+        with pytest.raises(SourceLostError, match="channels"):
+            taken.extend(blocks)
+        assert_continuous(taken)
+        with pytest.raises(StreamMismatchError, match="channels changed"):
+            device.connect()
+
+
+BAD = [
+    (b"DATA\0",),
+    (b"", b""),
+    (b"HELLO", b"{}", b""),
+    (b"DATA\0", b"{", b""),
+    (b"DATA\0", b"[]", b""),
+    (b"DATA\0", b"[" * 60_000, b""),
+    (b"DATA\0", b'{"type": "data", "content": 5, "data_size": 0}', b""),
+    (b"EVENT\0", b'{"type": "event", "content": {"type": 3, "source_node": 1, "sample_num": 5}}'),
+    (b"DATA\0", b"\xff\xfe", b"x" * 4),
+]
+
+
+def test_messages_that_are_none_are_counted_and_passed_over() -> None:
+    with emulator() as gui:
+        device = opened(gui)
+        device.connect()
+        blocks = device.blocks()
+        taken = take(blocks, 5)
+        for message in BAD:
+            gui.insert(message)
+        taken += take_until(blocks, lambda block: device.counters.bad_frames >= len(BAD))
+        assert device.counters.bad_frames == len(BAD)
+        assert_continuous(taken)
+        assert device.counters.lost_samples == 0
+        device.close()
+
+
+def test_close_from_another_thread_ends_a_waiting_iteration_without_a_block() -> None:
+    with emulator() as gui:
+        device = opened(gui, stall_s=600.0)
+        device.connect()
+        gui.stall()
+        ended = threading.Event()
+
+        def iterate() -> None:
+            list(device.blocks())
+            ended.set()
+
+        thread = threading.Thread(target=iterate)
+        thread.start()
+        time.sleep(0.05)  # most likely it waits by now; where not, it must end all the same
+        device.close()
+        thread.join(LONG_S)
+        assert ended.is_set()
+        assert list(device.blocks()) == []
+        gui.stall(False)
+        device.connect()
+        assert_continuous(take(device.blocks(), 5))
+        device.close()
+
+
+def test_close_interrupts_a_connect_that_waits() -> None:
+    with emulator() as gui:
+        known = open_device(gui.address).info
+        gui.stall()
+        device = OpenEphysDevice("127.0.0.1", gui.port, known, HEARD_OF_N, timeout_s=600.0)
+        errors: list[Exception] = []
+
+        def connect() -> None:
+            try:
+                device.connect()
+            except LinkError as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=connect)
+        thread.start()
+        give_up = time.monotonic() + LONG_S
+        while thread.is_alive() and time.monotonic() < give_up:
+            device.close()
+            time.sleep(0.01)
+        assert not thread.is_alive()
+        assert len(errors) == 1
+
+
+def test_iteration_may_be_left_and_taken_up_again() -> None:
+    with emulator() as gui:
+        device = opened(gui)
+        device.connect()
+        taken = take(device.blocks(), 2)
+        taken += take(device.blocks(), 5)
+        assert_continuous(taken)
+        device.close()
+
+
+def test_where_nothing_listens_it_is_said_with_the_remedy() -> None:
+    with emulator() as gui:
+        address = gui.address
+    with pytest.raises(LinkError, match="nothing listens"):
+        open_device(address)
+
+
+@pytest.mark.parametrize("where", ["", ":5556", "host:", "host:port"])
+def test_an_address_is_a_host_and_perhaps_a_port(where: str) -> None:
+    with pytest.raises(NervehandError, match=r"write openephys:HOST\[:PORT\]"):
+        open_device(where)
+
+
+def test_it_is_found_by_its_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openephys, "_FIND_MS", 30_000)
+    with emulator() as gui:
+        monkeypatch.setattr(openephys, "DATA_PORT", gui.port)
+        assert [found.address for found in openephys.find()] == ["openephys:127.0.0.1"]
+    monkeypatch.setattr(openephys, "_FIND_MS", 100)
+    assert openephys.find() == ()
+
+
+def test_without_the_extra_the_error_names_it_and_nothing_is_found() -> None:
+    code = (
+        "import sys; sys.modules['zmq'] = None\n"
+        "from firmware_bridge.sources import openephys\n"
+        "print(openephys.find())\n"
+        "openephys.open_device('127.0.0.1')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "()\n"
+    assert "NervehandError: Open Ephys needs pyzmq: pip install 'nervehand[openephys]'" in done.stderr
+
+
+def test_importing_the_source_loads_no_zmq() -> None:
+    code = "import sys, firmware_bridge.sources.openephys; print('zmq' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+# The messages
+
+
+def data(channel: int = 0, sample_num: int = 0, n: int = 3, **changes: object) -> Data:
+    values: dict[str, object] = {
+        "stream": "s",
+        "channel_num": channel,
+        "channel_name": f"CH{channel + 1}",
+        "sample_num": sample_num,
+        "sample_rate": 30_000.0,
+        "samples": np.arange(n, dtype=np.float32) + channel,
+    }
+    return Data(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_a_data_message_is_as_the_plugin_sends_it() -> None:
+    header = (
+        b'{\r\n  "message_num": 7,\r\n  "type": "data",\r\n  "content": {\r\n    "stream": "example_data",\r\n'
+        b'    "channel_num": 2,\r\n    "channel_name": "CH3",\r\n    "num_samples": 2,\r\n    "sample_num": 123456,\r\n'
+        b'    "sample_rate": 40000.0\r\n  },\r\n  "data_size": 8,\r\n  "timestamp": 1700000000000\r\n}'
+    )
+    parts = (b"DATA\0", header, np.array([1.5, -2.0], "<f4").tobytes())
+    message = parse(parts)
+    assert isinstance(message, Data)
+    assert (message.stream, message.channel_num, message.channel_name) == ("example_data", 2, "CH3")
+    assert (message.sample_num, message.sample_rate, message.samples.tolist()) == (
+        123456,
+        40000.0,
+        [1.5, -2.0],
+    )
+    assert (
+        parse((parts[0], header.replace(b'"channel_name": "CH3",', b""), parts[2])) is not None
+    )  # before 1.0
+
+
+def test_a_ttl_event_holds_all_lines_of_its_processor() -> None:
+    header = b'{"message_num": 8, "type": "event", "content": {"stream": "s", "source_node": 100, "type": 3, '
+    header += b'"sample_num": 500}, "data_size": 10, "timestamp": 1}'
+    assert parse((b"EVENT\0", header, bytes([2, 1, 5, 0, 0, 0, 0, 0, 0, 0]))) == Ttl("s", 100, 500, 5)
+
+
+def test_spikes_and_texts_are_not_used() -> None:
+    assert parse((b"EVENT\0", b'{"type": "spike", "spike": {}}', b"123")) is None
+    assert parse((b"EVENT\0", b'{"type": "event", "content": {"type": 5}, "data_size": 0}')) is None
+
+
+@given(st.data())
+def test_a_message_with_a_wrong_size_or_field_is_refused(draw: st.DataObject) -> None:
+    envelope, raw, values = encode_data(data(), 1)
+    header = json.loads(raw)
+    name, wrong = draw.draw(
+        st.sampled_from(
+            [
+                ("num_samples", 4),
+                ("num_samples", 0),
+                ("num_samples", -3),
+                ("num_samples", 3.0),
+                ("num_samples", True),
+                ("num_samples", 10**30),
+                ("channel_num", -1),
+                ("channel_num", 10**9),
+                ("channel_num", None),
+                ("sample_num", -1),
+                ("sample_num", "0"),
+                ("sample_rate", 0),
+                ("sample_rate", float("nan")),
+                ("sample_rate", float("inf")),
+                ("stream", None),
+                ("stream", "x" * 1000),
+                ("channel_name", ["CH1"]),
+            ]
+        )
+    )
+    header["content"][name] = wrong
+    with pytest.raises(BadMessageError):
+        parse((envelope, json.dumps(header).encode(), values))
+    with pytest.raises(BadMessageError):
+        parse((envelope, raw, values + draw.draw(st.binary(min_size=1, max_size=9))))
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.binary(max_size=200),
+            st.sampled_from([b"DATA\0", b"EVENT\0"]),
+            st.recursive(
+                st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+                lambda inner: (
+                    st.lists(inner, max_size=3)
+                    | st.dictionaries(
+                        st.sampled_from(["type", "content", "stream", "num_samples", "data_size"]), inner
+                    )
+                ),
+                max_leaves=8,
+            ).map(lambda value: json.dumps(value).encode()),
+        ),
+        max_size=4,
+    )
+)
+def test_any_parts_give_a_message_or_one_error(parts: list[bytes]) -> None:
+    try:
+        message = parse(parts)
+    except BadMessageError:
+        return
+    if isinstance(message, Data):
+        assert message.samples.nbytes == len(parts[2])
+
+
+@given(st.integers(0, 2), st.integers(0, 3000), st.integers(1, 255))
+def test_a_damaged_message_is_refused_or_says_something_within_bounds(
+    part: int, at: int, change: int
+) -> None:
+    parts = [bytearray(one) for one in encode_data(data(n=20), 1)]
+    at %= len(parts[part])
+    parts[part][at] ^= change
+    try:
+        message = parse([bytes(one) for one in parts])
+    except BadMessageError:
+        return
+    assert isinstance(message, Data)
+    assert message.samples.shape == (20,)
+    assert 0 <= message.channel_num < 1024
+
+
+# The blocks
+
+
+HEARD = Heard("s", 30_000.0, (0, 1), ("CH1", "CH2"))
+
+
+def assembled(messages: Sequence[Data]) -> list[tuple[int, np.ndarray]]:
+    assembler = Assembler(HEARD)
+    return [block for message in messages if (block := assembler.take(message)) is not None]
+
+
+def test_a_block_is_there_when_its_last_channel_is_in_any_order() -> None:
+    ((first, samples),) = assembled([data(1, 60), data(0, 60)])
+    assert first == 60
+    assert samples.tolist() == [[0, 1], [1, 2], [2, 3]]
+
+
+def test_a_block_that_never_was_whole_is_dropped() -> None:
+    blocks = assembled([data(0, 0), data(0, 3), data(1, 3), data(1, 6), data(0, 9), data(1, 9)])
+    assert [first for first, _ in blocks] == [3, 9]
+
+
+def test_a_channel_that_comes_twice_is_refused() -> None:
+    with pytest.raises(BadMessageError, match="twice"):
+        assembled([data(0), data(0)])
+
+
+@pytest.mark.parametrize("other", [data(2), data(0, stream="t"), data(0, sample_rate=20_000.0)])
+def test_another_stream_ends_the_connection(other: Data) -> None:
+    with pytest.raises(SourceLostError, match="settings changed"):
+        assembled([other])
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 5), st.integers(1, 4)), max_size=60))
+def test_any_order_of_messages_gives_only_whole_blocks(order: list[tuple[int, int, int]]) -> None:
+    assembler = Assembler(HEARD)
+    for channel, sample_num, n in order:
+        try:
+            block = assembler.take(data(channel, sample_num, n))
+        except BadMessageError:
+            continue
+        except SourceLostError:
+            return
+        if block is not None:
+            assert block[0] == sample_num
+            assert block[1].tolist() == [[i, i + 1] for i in range(n)]
+
+
+def test_a_stream_is_learned_from_two_blocks_alike_after_the_first() -> None:
+    listener = Listener()
+    heard = [listener.take(data(c, k * 3)) for k in range(4) for c in ((1,) if k == 0 else (0, 1))]
+    assert [one for one in heard if one is not None] == [HEARD]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 300), st.integers(0, 2**64 - 1)), max_size=30))
+def test_digital_lines_are_those_of_the_last_event_of_each_processor(
+    events: list[tuple[int, int, int]],
+) -> None:
+    lines = DigitalLines()
+    events = sorted(events, key=lambda event: event[1])
+    for node, at, word in events:
+        lines.take(Ttl("s", node, at, word))
+    found = np.concatenate([lines.lines(first, 50) for first in range(0, 300, 50)])
+    for i in range(300):
+        words = {node: word for node, at, word in events if at <= i}
+        expected = 0
+        for word in words.values():
+            expected |= word & 0xFFFFFFFF
+        assert found[i] == expected
+
+
+def test_events_that_wait_for_a_block_are_bounded() -> None:
+    lines = DigitalLines()
+    for i in range(10_000):
+        lines.take(Ttl("s", i, 1 << 60, 1))
+    assert len(lines._pending) <= 4096
+    assert len(lines._words) <= 64
+
+
+def test_an_event_message_is_what_was_encoded() -> None:
+    ttl = Ttl("s", 100, 77, 6)
+    assert parse(encode_ttl(ttl, 1, 3)) == ttl
