@@ -12,7 +12,7 @@ import typer
 
 import nervehand
 from firmware_bridge.errors import NervehandError
-from nervehand.options import Force, Json, OutSession, finite, free_to_write
+from nervehand.options import AnyWearer, Force, Json, OutSession, finite, free_to_write
 from nervehand.source_commands import add_source_commands
 
 if TYPE_CHECKING:
@@ -212,9 +212,7 @@ def replay(
     seconds: Annotated[
         float | None, typer.Option(help="Stop after this much of the recording.", min=0.1, callback=finite)
     ] = None,
-    any_wearer: Annotated[
-        bool, typer.Option("--any-wearer", help="Accept another person's, side's or array's decoder.")
-    ] = False,
+    any_wearer: AnyWearer = False,
     headless: Annotated[bool, typer.Option("--headless", help="No screen.")] = False,
     force: Force = False,
     as_json: Json = False,

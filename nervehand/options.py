@@ -14,6 +14,9 @@ from firmware_bridge.errors import NervehandError
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the output file where it exists.")]
 OutSession = Annotated[Path, typer.Argument(metavar="OUT.nwb", help="The session to write.")]
+AnyWearer = Annotated[
+    bool, typer.Option("--any-wearer", help="Accept another person's, side's or array's decoder.")
+]
 
 
 def finite(number: float | None) -> float | None:

@@ -16,7 +16,7 @@ from firmware_bridge.sources import Found, SourceModule
 from firmware_bridge.stream import Device, Source
 from firmware_bridge.supervised import SourceEvent, SupervisedSource
 
-SESSION = "session"
+SESSION, SIMULATED = "session", "simulated"
 SESSION_ADDRESS = "session:FILE.nwb"
 SESSION_BLOCK_S = 0.005
 """What a session delivers at a time: as much as a front-end does."""
@@ -97,13 +97,21 @@ def open_source(
     """The source at an address, described but not started.
 
     A device is supervised: it reconnects by itself, and `on_event` hears of it. A session begins `start_s` seconds
-    after its first sample, and comes without waiting where `is_paced` is False.
+    after its first sample. With `is_paced` False a session and the simulated nerve come as fast as they are taken.
 
     Raises NervehandError where the address is malformed, an extra is not installed or nothing answers there.
     """
     scheme, where = split_address(address)
     if scheme == SESSION:
         return _open_session(where, is_paced, start_s)
+    if not is_paced:
+        if scheme != SIMULATED:
+            raise NervehandError(
+                f"{address} comes at its own pace: only simulated and session sources can wait"
+            )
+        from firmware_bridge.sources import simulated
+
+        return simulated.open_device(where, is_paced=False)
     if start_s:
         raise NervehandError(f"{address} cannot begin {start_s:g} s later: only a session can")
     return SupervisedSource(open_device(address), on_event)

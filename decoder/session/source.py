@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from decoder.session.model import Session, iter_blocks
+from decoder.session.model import Session, SessionMeta, iter_blocks
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.pacing import paced
 from firmware_bridge.stream import SignalBlock, StreamInfo
@@ -43,6 +43,11 @@ class SessionSource:
     @property
     def info(self) -> StreamInfo:
         return self._session.info
+
+    @property
+    def meta(self) -> SessionMeta:
+        """Whose recording it is."""
+        return self._session.meta
 
     @property
     def n_samples(self) -> int:

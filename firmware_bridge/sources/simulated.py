@@ -80,8 +80,8 @@ def find() -> tuple[Found, ...]:
     )
 
 
-def open_device(where: str) -> SimulatedSource:
-    """The subject at PRESET/SUBJECT/DAY; what is left out is default, 1 and 0."""
+def open_device(where: str, is_paced: bool = True) -> SimulatedSource:
+    """The subject at PRESET/SUBJECT/DAY; what is left out is default, 1 and 0. See SimulatedSource for `is_paced`."""
     parts = where.split("/") if where else []
     try:
         preset = parts[0] if parts else "default"
@@ -93,4 +93,4 @@ def open_device(where: str) -> SimulatedSource:
             f"simulated:{where}: give {ADDRESS}, for example simulated:default/1/0"
         ) from None
     subject = SimulatedSubject(number, day, preset)
-    return SimulatedSource(subject, round(BLOCK_S * subject.info.rate_hz))
+    return SimulatedSource(subject, round(BLOCK_S * subject.info.rate_hz), is_paced=is_paced)
