@@ -119,11 +119,11 @@ class SerialEmulator:
     # Faults
 
     def unplug(self) -> None:
-        """The port vanishes, and with it what was on its way. The device has no power and forgets its stream."""
+        """The port vanishes, with all that was on its way. The device ends its stream; its sample counter goes on."""
         self._do(self._unplug)
 
     def plug(self) -> None:
-        """The port is there again. The device's sample counter went on."""
+        """The port is there again."""
         self._do(self._plug)
 
     def restart(self) -> None:

@@ -14,6 +14,7 @@ Line = Callable[[bytes], bytes]
 """A whole frame in, the bytes that go out in its place: none, the same, damaged, or more."""
 
 _TYPE_AT = 5
+_LENGTH = slice(6, 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,24 +42,29 @@ class LineFaults:
 class BadLine:
     """A `Line` with seeded faults that remembers what it did, in ranges of sample indices.
 
-    `destroyed` are the samples of frames that did not go out whole, `late` of those that went out behind later
-    ones, `repeated` of those that went out again; `n_frames` went in. Bit errors hit every frame, answers to
-    requests too; the other faults only frames with samples.
+    It is bad for its first `n_bad` frames with samples, and good from then on; None: always bad. `destroyed` are the
+    samples of frames that did not go out whole, `late` of those that went out behind later ones, `repeated` of
+    those that went out again. `n_frames` with samples went in, and in `n_lengths_hit` of them a bit error hit the
+    length. Bit errors hit every frame, answers to requests too; the other faults only frames with samples.
     """
 
-    def __init__(self, faults: LineFaults, seed: int) -> None:
+    def __init__(self, faults: LineFaults, seed: int, n_bad: int | None = None) -> None:
         self.destroyed: list[range] = []
         self.late: list[range] = []
         self.repeated: list[range] = []
-        self.n_frames = 0
+        self.n_frames = self.n_lengths_hit = 0
+        self._n_bad = n_bad
         self._faults = faults
         self._random = np.random.default_rng(seed)
         self._held: tuple[bytes, range] | None = None
 
     def __call__(self, frame: bytes) -> bytes:
+        is_good = self._n_bad is not None and self.n_frames >= self._n_bad
         if frame[_TYPE_AT] != FrameType.DATA:
-            return self._with_bit_errors(frame)
+            return frame if is_good else self._with_bit_errors(frame)
         self.n_frames += 1
+        if is_good:
+            return self._with_held(frame, frame)
         faults, samples = self._faults, carried(frame)
         hit, dropped, repeated, swapped, garbage = self._random.random(5) < (
             faults.hit,
@@ -70,7 +76,9 @@ class BadLine:
         sent = b"" if dropped else frame
         if hit and not dropped:
             sent = self._damaged(frame)
-        sent = self._with_bit_errors(sent)
+        before = sent
+        sent = self._with_bit_errors(before)
+        self.n_lengths_hit += sent[_LENGTH] != before[_LENGTH]
         if frame not in sent:
             self.destroyed.append(samples)
         elif repeated:
@@ -81,22 +89,25 @@ class BadLine:
             return b""
         if garbage:
             sent = self._garbage() + sent
-        if self._held is not None:
-            late, samples = self._held
-            self._held = None
-            if frame in sent:
-                self.late.append(samples)
-            sent += late
-        return sent
+        return self._with_held(sent, frame)
+
+    def _with_held(self, sent: bytes, frame: bytes) -> bytes:
+        if self._held is None:
+            return sent
+        late, samples = self._held
+        self._held = None
+        if frame in sent:
+            self.late.append(samples)
+        return sent + late
 
     def _with_bit_errors(self, frame: bytes) -> bytes:
         if not self._faults.bit_errors:
             return frame
         n_bits = 8 * len(frame)
-        where = self._random.choice(
-            n_bits, self._random.binomial(n_bits, self._faults.bit_errors), replace=False
-        )
-        return self._flipped(frame, where.tolist())
+        n_errors = int(self._random.binomial(n_bits, self._faults.bit_errors))
+        if not n_errors:
+            return frame
+        return self._flipped(frame, self._random.choice(n_bits, n_errors, replace=False).tolist())
 
     def _flipped(self, frame: bytes, bits: list[int]) -> bytes:
         out = bytearray(frame)

@@ -1,14 +1,15 @@
-"""Sample patterns and shortcuts for the tests of the serial front-end."""
+"""A described stream, a patient device and a judge of its blocks, for the tests of the serial front-end."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from firmware_bridge.sources.serial import SerialDevice
 from firmware_bridge.stream import SignalBlock, StreamInfo
+from tests.firmware_bridge.sources import patterned
 
 PATIENCE_S = 60.0
 """For a machine that does nothing else for seconds: a device under test is not called silent before."""
@@ -16,38 +17,32 @@ PATIENCE_S = 60.0
 SCALE_UV = 0.195
 
 
-def info(n_channels: int = 16, rate_hz: float = 10_000.0) -> StreamInfo:
-    return StreamInfo(
-        rate_hz=rate_hz,
-        channel_names=tuple(f"ch{i:02d}" for i in range(n_channels)),
-        kind="nerve",
+def info(n_channels: int = 16) -> StreamInfo:
+    """With every field that a description can have."""
+    return replace(
+        patterned.info(n_channels),
         electrodes=tuple(f"median/{i:02d}" for i in range(n_channels)),
         nerve="median",
         full_scale_uv=32767 * SCALE_UV,
         hardware_band_hz=(0.1, 7500.0),
-        stimulation_lines=(3,),
+        mains_hz=60.0,
+        stimulation_lines=(16,),
     )
-
-
-def pattern(first: int, n: int, n_channels: int) -> NDArray[np.int16]:
-    """(n, n_channels) counts that tell index and channel: a multiplicative hash of both."""
-    index = np.arange(first, first + n, dtype=np.uint64)[:, None]
-    mixed = (index * np.uint64(n_channels) + np.arange(n_channels, dtype=np.uint64)) * np.uint64(
-        0x9E3779B97F4A7C15
-    )
-    return (mixed >> np.uint64(48)).astype(np.uint16).view(np.int16)
 
 
 def blocks(first: int, n_samples: int, size: int, n_channels: int = 16) -> Iterator[SignalBlock]:
-    """`n_samples` of the pattern in blocks of `size`, with the index's low 32 bits as digital lines."""
-    for start in range(first, first + n_samples, size):
-        n = min(size, first + n_samples - start)
-        digital = (np.arange(start, start + n) % 2**32).astype(np.uint32)
-        yield SignalBlock(pattern(start, n, n_channels), start, scale_uv=SCALE_UV, digital=digital)
+    """The pattern in blocks of `size`, made a few thousand samples at a time."""
+    for large in patterned.blocks(n_samples, n_channels, size * max(1, 4096 // size), first):
+        for at in range(0, large.n_samples, size):
+            rows = slice(at, at + size)
+            digital = None if large.digital is None else large.digital[rows]
+            yield replace(
+                large, samples=large.samples[rows], digital=digital, first_sample=large.first_sample + at
+            )
 
 
 def endless(size: int = 20, n_channels: int = 16, first: int = 0) -> Iterator[SignalBlock]:
-    return blocks(first, 2**40, size, n_channels)
+    return blocks(first, 2**31 - 1, size, n_channels)
 
 
 def patient(port: str, n_channels: int = 16, stall_s: float = PATIENCE_S) -> SerialDevice:
@@ -55,8 +50,7 @@ def patient(port: str, n_channels: int = 16, stall_s: float = PATIENCE_S) -> Ser
 
 
 def is_pattern(block: SignalBlock, shift: int = 0) -> bool:
-    """Whether the block's samples are those of its indices, `shift` further on in the pattern."""
-    first = block.first_sample + shift
-    same = np.array_equal(block.samples, pattern(first, block.n_samples, block.samples.shape[1]))
-    index = np.arange(first, first + block.n_samples)
-    return same and (block.digital is None or np.array_equal(block.digital, index % 2**32))
+    """Whether samples and lines are those of the block's indices, `shift` further on in the pattern."""
+    first, n = block.first_sample + shift, block.n_samples
+    same = np.array_equal(block.samples, patterned.samples(first, n, block.samples.shape[1]))
+    return same and block.digital is not None and np.array_equal(block.digital, patterned.digital(first, n))
