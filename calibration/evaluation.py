@@ -202,7 +202,7 @@ def bundle_stream(bundle: Bundle, session: Session) -> FeatureStream:
     """A session through the bundle's front end, with labels and truth in the bundle's own order."""
     bundle.require_stream(session.info)
     spec = bundle.manifest.features
-    front_end = FrontEnd(session.info, bundle.coefficients, spec.set, spec.settings)
+    front_end = FrontEnd(session.info, bundle.coefficients, spec.set, spec.settings, bundle.health)
     outputs = tuple(output.name for output in bundle.manifest.outputs)
     return session_stream(session, front_end, bundle.hop_raw_samples, bundle.manifest.gestures, outputs)
 
@@ -242,7 +242,8 @@ def _with_algorithmic_latency(
             return intents.sample_index, intents.positions
 
         try:
-            latencies.append(algorithmic_latency_ms(respond, *step, session.info.rate_hz))
+            delay_s = bundle.health.delay_s
+            latencies.append(algorithmic_latency_ms(respond, *step, session.info.rate_hz, delay_s))
         except NotScoredError as error:
             reason = str(error)
     name = "algorithmic_latency_ms"

@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from decoder.conditioning import Coefficients, ConditioningSettings
 from decoder.decision import DecisionSettings, PositionMap
 from decoder.features import FeatureSettings
+from decoder.health_settings import HealthSettings, instant_health
 from decoder.normalisation import Compression, Normalisation
 from firmware_bridge.errors import NervehandError, StreamMismatchError
 from firmware_bridge.stream import StreamInfo, StreamKind
@@ -90,7 +91,10 @@ class Training(_Part):
 
 
 class Manifest(_Part):
-    """All of a bundle but its arrays and its graph."""
+    """All of a bundle but its arrays and its graph.
+
+    `health` None, in bundles from before there were such settings: the decoder was trained with `instant_health`.
+    """
 
     format_version: Literal[1]
     stream: StreamSpec
@@ -104,6 +108,7 @@ class Manifest(_Part):
     decision: DecisionSettings
     warmup_s: Annotated[float, Field(ge=0)]
     training: Training
+    health: HealthSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -132,6 +137,15 @@ class Bundle:
                 raise NervehandError(
                     f"declares {declared} {what} but holds {found}: export the decoder again"
                 )
+
+    @property
+    def health(self) -> HealthSettings:
+        """How channels are judged: as they were in training."""
+        return (
+            instant_health(self.manifest.stream.kind)
+            if self.manifest.health is None
+            else self.manifest.health
+        )
 
     @property
     def hop_s(self) -> float:

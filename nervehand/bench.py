@@ -28,6 +28,7 @@ from decoder.decision import DecisionSettings, PositionMap
 from decoder.engines.onnx_runtime import OnnxRuntimeEngine
 from decoder.features import column_names
 from decoder.features.time_domain import FEATURE_NAMES
+from decoder.health_settings import default_health
 from decoder.normalisation import CLIP, Normalisation
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.gate import GateLimits, SafetyGate
@@ -206,6 +207,7 @@ def bench_bundle(settings: BenchSettings, network: StepNetwork) -> tuple[Bundle,
             seed=0,
             nervehand_version="",
         ),
+        health=default_health("nerve"),
     )
     scale = np.ones(n_features, np.float32)
     bundle = Bundle(

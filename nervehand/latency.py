@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 
 import numpy as np
+
+from firmware_bridge.stream import SignalBlock
 
 _BUCKETS_PER_OCTAVE = 64  # a bucket is 1.1 % wide
 _OCTAVES = 40  # 1 ns to about 18 minutes
@@ -39,3 +42,28 @@ class LatencyHistogram:
     @property
     def largest_us(self) -> float | None:
         return self._largest_ns / 1e3 if self._largest_ns else None
+
+
+class Arrivals:
+    """When the samples of the last blocks arrived, as far back as a delay line of `delay` samples reaches."""
+
+    def __init__(self, delay: int) -> None:
+        self._delay = delay
+        self._blocks: deque[tuple[int, int]] = deque()  # the sample after a block's last, and its arrival
+
+    def add(self, block: SignalBlock) -> None:
+        """Note a block; blocks that no sample in the delay line can be of are forgotten."""
+        if not block.n_samples:
+            return
+        if self._blocks and block.first_sample < self._blocks[-1][0]:
+            self._blocks.clear()
+        while len(self._blocks) > 1 and self._blocks[0][0] <= block.first_sample - self._delay:
+            self._blocks.popleft()
+        self._blocks.append((block.first_sample + block.n_samples, block.arrival_ns))
+
+    def of(self, sample_index: int) -> int:
+        """Host time in ns when this sample arrived; of a lost one, when the next block did."""
+        for end, arrival_ns in self._blocks:
+            if sample_index < end:
+                return arrival_ns
+        return self._blocks[-1][1]

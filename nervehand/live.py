@@ -13,12 +13,14 @@ import numpy as np
 
 from decoder.bundle import Bundle
 from decoder.chain import ChainEvent, DecodeChain
+from decoder.health import Cause
 from decoder.intent import IntentDigest, Intents
 from firmware_bridge.gate import GateState
 from firmware_bridge.guard import GuardLoop
 from firmware_bridge.hand import N_DOF, Hand, HandCommand, LinkState, Quality
 from firmware_bridge.stream import SignalBlock, Source
-from nervehand.latency import LatencyHistogram
+from firmware_bridge.supervised import SourceEvent
+from nervehand.latency import Arrivals, LatencyHistogram
 from nervehand.recording import LiveRecorder
 from nervehand.screen import MOST_CHANNELS, Screen, Snapshot, StageLatency
 from nervehand.stopping import closed_by
@@ -26,11 +28,14 @@ from nervehand.stopping import closed_by
 COMMAND_LIFETIME_S = 0.2  # a command that nothing follows expires, and the gate relaxes
 LATE_HOPS = 2  # a hop that is this many hops old is decoded, but commands nothing
 _SNAPSHOT_S = 0.125
+_NOTICE_S = 5.0
 _HISTORY = 24
 DECIDED = "sample to decided"
 TOTAL = "sample to sent"
-STAGES = ("wait", "filters + features", "engine", "decision", "gate + send", DECIDED, TOTAL)
-"""What is timed: of the newest hop of each block that is not late; DECIDED of every hop; what is sent, once it is."""
+STAGES = ("delay line", "wait", "filters + features", "engine", "decision", "gate + send", DECIDED, TOTAL)
+"""What is timed: of the newest hop of each block that is not late; DECIDED of every hop; what is sent, once it is.
+
+The delay line ends with the arrival of the block that let the hop's last sample leave channel health."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,46 +126,63 @@ class LiveRun:
         self._histograms = {stage: LatencyHistogram() for stage in STAGES}
         self._digest = IntentDigest()
         self._hops = self._warming = self._dropped = self._restarts = self._rearmed = 0
+        self._arrivals = Arrivals(self._chain.front_end.delay)
         self._newest: Intents | None = None
         self._failed_at: int | None = None  # the first hop since the last command whose answer is not finite
         self._levels: deque[np.ndarray] = deque(maxlen=_HISTORY)
         self._recent: list[np.ndarray] = []
         self._shown_ns = 0
+        self._started_ns = 0
+        self._last_block: SignalBlock | None = None
+        self._notice, self._noticed_ns, self._source_is_lost = "", 0, False
 
     def run(self, stop: threading.Event) -> LiveSummary:
         """Blocks until done; `stop` ends it within a moment, also while the source has no samples.
 
         The guard must be started and armed by the caller, who also closes it.
         """
-        started_ns = time.monotonic_ns()
+        self._started_ns = time.monotonic_ns()
         gc.collect()
         gc.freeze()
         try:
             with closed_by(stop, self._source):
                 try:
-                    self._stream(stop, started_ns)
+                    self._stream(stop)
                 except Exception as error:  # the gate hears of it before anything is waited for
                     self._guard.report_fault("decoder", repr(error))
                     raise
         finally:
             self._source.close()
             gc.unfreeze()
-        return self._summary((time.monotonic_ns() - started_ns) / 1e9)
+        return self._summary(self._elapsed_s())
 
-    def _stream(self, stop: threading.Event, started_ns: int) -> None:
+    def source_event(self, event: SourceEvent) -> None:
+        """Record and show at once what happened to the source; blocks may not come for a while."""
+        self._notice, self._noticed_ns = f"source {event.kind}: {event.text}", time.monotonic_ns()
+        self._source_is_lost = event.kind == "lost"
+        if self._recorder is not None:
+            self._recorder.source_event(event)
+        if self._last_block is not None and len(self._levels):
+            self._screen.show(self._snapshot(self._last_block))
+
+    def _elapsed_s(self) -> float:
+        return (time.monotonic_ns() - self._started_ns) / 1e9
+
+    def _stream(self, stop: threading.Event) -> None:
         self._source.connect()
         for block in self._source.blocks():
             if stop.is_set():
                 return
             self._decode(block)
-            self._watch(block, started_ns)
+            self._watch(block)
 
     def _decode(self, block: SignalBlock) -> None:
+        self._arrivals.add(block)
         intents = self._chain.process(block)
         if len(intents):
             self._act(block, intents)
         if self._recorder is not None:  # last, so that a slow disk delays no command
-            self._recorder.block(block, self._chain.front_end.masked_now, intents)
+            self._recorder.block(block, intents, self._chain.front_end)
 
     def _act(self, block: SignalBlock, intents: Intents) -> None:
         """Count and submit the hops that a block completed."""
@@ -170,7 +192,9 @@ class LiveRun:
         self._newest = intents
         self._on_intents(intents)
         stages = self._chain.stage_ns
-        self._histograms[DECIDED].add(int(stages[5]) - block.arrival_ns, len(intents))
+        arrivals_ns = [self._arrivals.of(index) for index in intents.sample_index.tolist()]
+        for arrival_ns in arrivals_ns:
+            self._histograms[DECIDED].add(int(stages[5]) - arrival_ns)
         now_ns = time.monotonic_ns()
         # Of a block's hops only the newest can still matter, but for one that the network failed at, however late.
         hop = (
@@ -178,7 +202,7 @@ class LiveRun:
             if self._failed_at is None
             else int(np.searchsorted(intents.sample_index, self._failed_at))
         )
-        is_late = now_ns - block.arrival_ns > self._late_ns and self._failed_at is None
+        is_late = now_ns - arrivals_ns[hop] > self._late_ns and self._failed_at is None
         self._failed_at = None
         dropped = len(intents) - (not is_late)
         self._dropped += dropped
@@ -188,13 +212,14 @@ class LiveRun:
             return
         command = self._command(intents, hop, now_ns)
         sent = self._guard.submit(command)
+        self._histograms["delay line"].add(block.arrival_ns - arrivals_ns[hop])
         self._histograms["wait"].add(int(stages[0]) - block.arrival_ns)
         self._histograms["filters + features"].add(int(stages[3] - stages[0]))
         self._histograms["engine"].add(int(stages[4] - stages[3]))
         self._histograms["decision"].add(int(stages[5] - stages[4]))
         if sent is not None:
             self._histograms["gate + send"].add(sent.sent_ns - int(stages[5]))
-            self._histograms[TOTAL].add(sent.sent_ns - block.arrival_ns)
+            self._histograms[TOTAL].add(sent.sent_ns - arrivals_ns[hop])
             if self._recorder is not None:
                 self._recorder.command(command, self._hand.state)
 
@@ -219,13 +244,14 @@ class LiveRun:
             self._rearmed += self._guard.request_arm(self._armed_by)
 
     def _on_chain_event(self, event: ChainEvent) -> None:
-        self._restarts += 1
+        self._restarts += event.restarts
         if event.kind == "fault" and self._failed_at is None:
             self._failed_at = event.sample_index
         if self._recorder is not None:
             self._recorder.chain_event(event)
 
-    def _watch(self, block: SignalBlock, started_ns: int) -> None:
+    def _watch(self, block: SignalBlock) -> None:
+        self._last_block = block
         self._recent.append(block.samples)
         now_ns = time.monotonic_ns()
         if now_ns - self._shown_ns < _SNAPSHOT_S * 1e9:
@@ -235,26 +261,28 @@ class LiveRun:
         recent = np.concatenate(self._recent).astype(np.float64) * block.scale_uv
         self._recent.clear()
         self._levels.append(recent.std(0) if self._source.info.kind != "envelope" else recent.mean(0))
-        self._screen.show(self._snapshot(block, (now_ns - started_ns) / 1e9))
+        self._screen.show(self._snapshot(block))
 
-    def _snapshot(self, block: SignalBlock, elapsed_s: float) -> Snapshot:
+    def _snapshot(self, block: SignalBlock) -> Snapshot:
         intents, state, decision = self._newest, self._hand.state, self._guard.decision
         levels = np.nan_to_num(np.array(self._levels)[:, :MOST_CHANNELS])
         gate = "-" if decision is None else decision.state.value
         if decision is not None and decision.cause is not None:
             gate += f" ({decision.cause.value})"
+        is_news = time.monotonic_ns() - self._noticed_ns < _NOTICE_S * 1e9
         return Snapshot(
             title=self._title,
             level_title="channels, mean µV"
             if self._source.info.kind == "envelope"
             else "channels, r.m.s. µV",
             side=self._bundle.manifest.side,
-            elapsed_s=elapsed_s,
+            elapsed_s=self._elapsed_s(),
             channels=list(self._source.info.channel_names[:MOST_CHANNELS]),
             n_channels=self._source.info.n_channels,
             levels_uv=[round(float(v), 2) for v in levels[-1]],
             history_uv=[[round(float(v), 2) for v in column] for column in levels.T],
-            masked=[bool(m) for m in self._chain.front_end.masked_now[:MOST_CHANNELS]],
+            masked=self._masked(),
+            artefacts=int(self._chain.front_end.artefacts.sum()),
             wanted=[0.0] * N_DOF if intents is None else [float(v) for v in intents.positions[-1]],
             shown=[0.0] * N_DOF if state is None else [float(v) for v in state.positions],
             gesture="" if intents is None else self._gestures[int(intents.gesture[-1])],
@@ -270,7 +298,16 @@ class LiveRun:
                 StageLatency(stage, h.percentile_us(50), h.percentile_us(95), h.percentile_us(99))
                 for stage, h in self._histograms.items()
             ],
+            notice=self._notice if self._source_is_lost or is_news else "",
         )
+
+    def _masked(self) -> list[str]:
+        """Why each channel shown is masked; "" where it is not."""
+        front_end = self._chain.front_end
+        return [
+            (Cause(int(cause)).label if cause else "artefact") if masked else ""
+            for masked, cause in zip(front_end.masked_now, front_end.causes_now, strict=True)
+        ][:MOST_CHANNELS]
 
     def _summary(self, elapsed_s: float) -> LiveSummary:
         return LiveSummary(

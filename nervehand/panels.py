@@ -43,17 +43,19 @@ def _channels(s: Snapshot, columns: int) -> RenderableType:
         line = Text(
             sparkline(history[-(24 if columns == 1 else 4) :], ceiling), style="red" if masked else "cyan"
         )
-        value = "masked" if masked else f"{level:6.1f}"
+        value = masked[:9] if masked else f"{level:6.1f}"
         cells.append([Text(name[:8], no_wrap=True), line, Text(value, justify="right")])
     depth = -(-len(cells) // columns)
     for i in range(depth):
         table.add_row(*(cell for row in cells[i::depth] for cell in row))
     hidden = s.n_channels - len(s.channels)
+    below = [f"and {hidden} more"] if hidden > 0 else []
+    below += [f"{s.artefacts} artefacts blanked"] if s.artefacts else []
     return Panel(
         table,
         title=s.level_title,
         title_align="left",
-        subtitle=f"and {hidden} more" if hidden > 0 else None,
+        subtitle=", ".join(below) or None,
         width=42 if columns == 1 else 39,
     )
 
@@ -90,6 +92,7 @@ def _status(s: Snapshot) -> RenderableType:
     link = Text(f"link {s.link}", style=_LINK_STYLE.get(s.link, "white"))
     return Columns(
         [
+            *([Text(s.notice, style="bold red")] if s.notice else []),
             link,
             Text(f"gate {s.gate}"),
             Text(f"{s.hops} hops"),

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from queue import SimpleQueue
 
 import numpy as np
-from numpy.typing import NDArray
 
 from decoder.bundle import Bundle
-from decoder.chain import ChainEvent
+from decoder.chain import ChainEvent, FrontEnd
 from decoder.intent import Intents
 from decoder.session.layout import Header
 from decoder.session.model import SessionMeta
@@ -24,43 +27,71 @@ from firmware_bridge.gate import GateEvent
 from firmware_bridge.guard import Sent
 from firmware_bridge.hand import HandCommand, HandState
 from firmware_bridge.stream import SignalBlock, StreamInfo
+from firmware_bridge.supervised import SourceEvent
 
 MOST_SENT = 8192
 """What is remembered of what was handed to the hand between two blocks: 80 s of a guard that steps by itself."""
+
+MOST_WAITING = 20_000
+"""What is kept in memory until the file is open: 20 s of a front-end that sends a block each millisecond."""
+_WRITING_FAILS = (NervehandError, OSError, RuntimeError, ValueError)  # the last two are HDF5's as well
+
+CHAIN_EVENTS = {
+    "gap": EventKind.GAP,
+    "fault": EventKind.RESTART,
+    "filled": EventKind.FILLED,
+    "masked": EventKind.MASKED,
+    "unmasked": EventKind.UNMASKED,
+    "artefact": EventKind.ARTEFACT,
+}
 
 logger = logging.getLogger(__name__)
 
 
 class LiveRecorder:
     """What a live run hands to a SessionWriter: blocks as received, health, intents, commands, what was sent, hand
-    states and events."""
+    states and events.
 
-    def __init__(self, writer: SessionWriter) -> None:
-        self._writer = writer
+    With a `writer` it is ready at once. Without, `make` opens one for the form of the first block, in a thread of its
+    own, because that takes longer than a front-end waits; what comes meanwhile is kept in memory.
+    """
+
+    def __init__(self, writer: SessionWriter | None, make: Callable[[SignalBlock], SessionWriter]) -> None:
+        self._writer, self._make = writer, make
+        self._opened: SimpleQueue[SessionWriter | Exception] = SimpleQueue()
+        self._opening: threading.Thread | None = None
+        self._waiting: deque[Callable[[SessionWriter], None]] = deque()
         self._sent: deque[Sent] = deque()
         self._unrecorded = self._unrecorded_said = 0  # each is written by one side only
         self.stopped = ""
 
-    def block(self, block: SignalBlock, masked: NDArray[np.bool_], intents: Intents) -> None:
-        """A decoded block, and the mask of its last sample."""
+    def samples(self, block: SignalBlock) -> None:
+        """A block as it was received, where nothing decodes it."""
+        self._open_for(block)
+        self._unless_stopped(lambda writer: writer.append(block))
 
-        def write() -> None:
-            self._writer.append(block)
-            if block.n_samples:
-                self._writer.health(block.first_sample + block.n_samples - 1, masked)
+    def block(self, block: SignalBlock, intents: Intents, front_end: FrontEnd) -> None:
+        """A decoded block, and the mask of the last sample that the front end judged."""
+        judged, masked = front_end.judged, front_end.masked_now.copy()
+
+        def write(writer: SessionWriter) -> None:
+            writer.append(block)
+            if judged is not None:
+                writer.health(judged, masked)
             if len(intents):
-                self._writer.intents(intents)
+                writer.intents(intents)
 
+        self._open_for(block)
         self._unless_stopped(write)
         self.take_sent()
 
     def command(self, command: HandCommand, state: HandState | None) -> None:
         """A command that the gate followed, and what the hand last reported."""
 
-        def write() -> None:
-            self._writer.command(command)
+        def write(writer: SessionWriter) -> None:
+            writer.command(command)
             if state is not None:
-                self._writer.state(state)
+                writer.state(state)
 
         self._unless_stopped(write)
 
@@ -77,69 +108,129 @@ class LiveRecorder:
         unrecorded = self._unrecorded - self._unrecorded_said
         self._unrecorded_said += unrecorded
 
-        def write() -> None:
+        def write(writer: SessionWriter) -> None:
             if sent:
-                self._writer.sent(sent)
+                writer.sent(sent)
             if unrecorded:
-                self._writer.event(Event(self._writer.present_sample, EventKind.UNRECORDED, unrecorded))
+                writer.event(Event(writer.present_sample, EventKind.UNRECORDED, unrecorded))
 
         self._unless_stopped(write)
 
     def dropped(self, sample_index: int, n_commands: int) -> None:
         """Commands that came too late to be sent; the newest of them rests on this sample."""
         event = Event(sample_index, EventKind.DROPPED_COMMANDS, n_commands)
-        self._unless_stopped(lambda: self._writer.event(event))
+        self._unless_stopped(lambda writer: writer.event(event))
 
     def chain_event(self, event: ChainEvent) -> None:
-        """A gap or a fault in the chain."""
-        kind = EventKind.GAP if event.kind == "gap" else EventKind.RESTART
-        self._unless_stopped(lambda: self._writer.event(Event(event.sample_index, kind)))
+        """A gap, a fault, a mask that changed or an artefact, with its numbers."""
+        recorded = Event(event.sample_index, CHAIN_EVENTS[event.kind], event.first, event.second)
+        self._unless_stopped(lambda writer: writer.event(recorded))
 
     def gate_event(self, event: GateEvent) -> None:
-        """A transition of the gate, with who asked for it, as a note at the last sample."""
+        """A transition of the gate, with who asked for it, as a note at the last sample. Only remembered here, as the
+        guard's threads wait for it; written with what comes next."""
         text = f"gate {event.kind}: {event.text} ({event.who})"
-        self._unless_stopped(lambda: self._writer.note(Note(self._writer.present_sample, text)))
+        self._waiting.append(lambda writer: writer.note(Note(writer.present_sample, text)))
 
-    def _unless_stopped(self, write: Callable[[], None]) -> None:
+    def source_event(self, event: SourceEvent) -> None:
+        """What happened to the source, as a note at the last sample."""
+        text = f"source {event.kind}: {event.text}"
+        self._unless_stopped(lambda writer: writer.note(Note(writer.present_sample, text)))
+
+    def close(self, *, failing: bool) -> None:
+        """Write what is left and finish the file; an error without any sample, unless another is under way."""
+        self.take_sent()
+        if self._opening is not None:
+            self._opening.join()
+            self._write_waiting()
+        if self._writer is not None:
+            self._writer.close(failing=failing)
+        elif not failing and not self.stopped:
+            raise NervehandError("no sample was received: nothing was recorded")
+
+    def _open_for(self, block: SignalBlock) -> None:
+        if self._writer is not None or self._opening is not None:
+            return
+
+        def open_writer() -> None:
+            try:
+                self._opened.put(self._make(block))
+            except _WRITING_FAILS as error:
+                self._opened.put(error)
+
+        self._opening = threading.Thread(target=open_writer, name="recording", daemon=True)
+        self._opening.start()
+
+    def _unless_stopped(self, write: Callable[[SessionWriter], None]) -> None:
+        self._waiting.append(write)
+        self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        """Write what waits, in its order, once there is a writer."""
         if self.stopped:
+            self._waiting.clear()
             return
         try:
-            write()
-        except (
-            NervehandError,
-            OSError,
-            RuntimeError,
-            ValueError,
-        ) as error:  # the last two are HDF5's as well
+            if self._writer is None:
+                if len(self._waiting) > MOST_WAITING:
+                    raise NervehandError(
+                        "the file is not open yet, and no more can be kept: try a faster disk"
+                    )
+                if self._opened.empty():
+                    return
+                opened = self._opened.get()
+                if isinstance(opened, Exception):
+                    raise opened
+                self._writer = opened
+            while self._waiting:
+                self._waiting.popleft()(self._writer)
+        except _WRITING_FAILS as error:
             self.stopped = str(error) or repr(error)
             logger.error("recording stopped: %s", self.stopped)
 
 
 @contextmanager
 def recording(
-    path: Path, info: StreamInfo, bundle: Bundle, first_sample: int, scale_uv: float | None
+    path: Path,
+    info: StreamInfo,
+    bundle: Bundle | None,
+    first_sample: int | None = None,
+    scale_uv: float | None = None,
+    meta: SessionMeta | None = None,
 ) -> Iterator[LiveRecorder]:
-    """A recorder into `path`, closed into a whole session at the end; `scale_uv` None records float32."""
-    manifest = bundle.manifest
-    header = Header(
-        info=info,
-        meta=SessionMeta(
-            identifier=path.stem,
-            subject=manifest.subject,
-            side=manifest.side,
-            start_time=datetime.now(UTC).isoformat(timespec="seconds"),
-            array=manifest.array,
-        ),
-        dtype="float32" if scale_uv is None else "int16",
-        scale_uv=1.0 if scale_uv is None else scale_uv,
-        first_sample=first_sample,
-        gesture_names=manifest.gestures,
-        output_names=tuple(output.name for output in manifest.outputs),
-        bundle=bundle.sha256,
-    )
-    with SessionWriter(path, header) as writer:
-        recorder = LiveRecorder(writer)
-        try:
-            yield recorder
-        finally:
-            recorder.take_sent()
+    """A recorder into `path`, closed into a whole session at the end.
+
+    With a `first_sample` the file is made at once, int16 where `scale_uv` is given, else float32; without, the first
+    block decides. `meta` None takes the wearer of the bundle; `bundle` None records samples alone.
+    """
+    importlib.import_module("pynwb")  # seconds on a slow machine: not while samples come
+    if meta is None:
+        meta = SessionMeta(identifier=path.stem)
+    if bundle is not None:
+        wearer = bundle.manifest
+        meta = replace(meta, subject=wearer.subject, side=wearer.side, array=wearer.array)
+    meta = replace(meta, start_time=datetime.now(UTC).isoformat(timespec="seconds"))
+
+    def make(first: int, scale: float | None) -> SessionWriter:
+        header = Header(
+            info=info,
+            meta=meta,
+            dtype="float32" if scale is None else "int16",
+            scale_uv=1.0 if scale is None else scale,
+            first_sample=first,
+            gesture_names=("rest",) if bundle is None else bundle.manifest.gestures,
+            output_names=() if bundle is None else tuple(output.name for output in bundle.manifest.outputs),
+            bundle="" if bundle is None else bundle.sha256,
+        )
+        return SessionWriter(path, header)
+
+    def make_for(block: SignalBlock) -> SessionWriter:
+        return make(block.first_sample, block.scale_uv if block.samples.dtype == np.int16 else None)
+
+    recorder = LiveRecorder(None if first_sample is None else make(first_sample, scale_uv), make_for)
+    try:
+        yield recorder
+    except BaseException:
+        recorder.close(failing=True)
+        raise
+    recorder.close(failing=False)

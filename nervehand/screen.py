@@ -40,8 +40,9 @@ class Snapshot:
     """All that the screen shows at one moment.
 
     `channels` are the first MOST_CHANNELS of `n_channels`. Per channel: `levels_uv`, the r.m.s. (of an envelope, the
-    mean) over the last snapshot interval; `history_uv`, with the ones before, oldest first; `masked`. `wanted` and
-    `shown` are six positions each, the decoder's and the hand's.
+    mean) over the last snapshot interval; `history_uv`, with the ones before, oldest first; `masked`, why, or "".
+    `artefacts` counts those blanked so far. `wanted` and
+    `shown` are six positions each, the decoder's and the hand's. `notice` is what a person should hear of now.
     """
 
     title: str
@@ -52,7 +53,7 @@ class Snapshot:
     n_channels: int
     levels_uv: list[float]
     history_uv: list[list[float]]
-    masked: list[bool]
+    masked: list[str]
     wanted: list[float]
     shown: list[float]
     gesture: str
@@ -65,6 +66,8 @@ class Snapshot:
     commands_applied: int
     commands_dropped: int
     latency: list[StageLatency]
+    notice: str = ""
+    artefacts: int = 0
 
 
 class Screen(Protocol):

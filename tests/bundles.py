@@ -11,6 +11,7 @@ from decoder.bundle import Bundle, FeatureSpec, Manifest, OutputSpec, StreamSpec
 from decoder.chain import FrontEnd
 from decoder.conditioning_design import design
 from decoder.decision import DecisionSettings, PositionMap
+from decoder.health_settings import default_health
 from decoder.normalisation import CLIP, fit_normalisation
 from firmware_bridge.hand import DOF_NAMES, N_DOF
 from firmware_bridge.stream import SignalBlock, StreamInfo
@@ -56,6 +57,7 @@ def random_bundle(
             seed=seed,
             nervehand_version="test",
         ),
+        health=default_health(info.kind),
     )
     positions = PositionMap(
         np.eye(N_DOF, n_outputs, dtype=np.float32),

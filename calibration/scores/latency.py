@@ -16,13 +16,17 @@ LEAST_STEP = 0.25
 
 
 def algorithmic_latency_ms(
-    respond: Respond, rest: NDArray[np.float32], movement: NDArray[np.float32], rate_hz: float
+    respond: Respond,
+    rest: NDArray[np.float32],
+    movement: NDArray[np.float32],
+    rate_hz: float,
+    delay_s: float = 0.0,
 ) -> float:
     """From a step of intent to half of the commanded position: window, filters and smoothing included.
 
     The step is `rest` (n, channels) followed without a pause by a held `movement` (m, channels). The commanded
     position starts at its mean over the second half of the rest; its goal is its mean over the second half of
-    the movement. A hop's command exists when its last raw sample has arrived.
+    the movement. A hop's command exists `delay_s` after its last raw sample has arrived: the delay line.
     """
     step = len(rest)
     index, positions = respond(np.concatenate([rest, movement]))
@@ -36,7 +40,7 @@ def algorithmic_latency_ms(
         raise NotScoredError(f"no commanded position moves by more than {LEAST_STEP}")
     progress = (after - start) @ goal / (goal @ goal)
     hop = index[index >= step][np.argmax(progress >= 0.5)]
-    return float(hop + 1 - step) * 1000.0 / rate_hz
+    return float(hop + 1 - step) * 1000.0 / rate_hz + round(delay_s * rate_hz) * 1000.0 / rate_hz
 
 
 def held(samples: NDArray[np.float32], n_samples: int) -> NDArray[np.float32]:

@@ -29,6 +29,10 @@ class EventKind(IntEnum):
     NOTE = 10  # see the note with the same sample index
     SNAPSHOT = 11  # carried state was stored
     UNRECORDED = 12  # positions sent to the hand that the recorder did not take in time: how many
+    MASKED = 13  # a channel is masked from here on: which, and its health.Cause
+    UNMASKED = 14  # it no longer is: which, and what the cause was
+    ARTEFACT = 15  # blanked: channels hit, samples
+    FILLED = 16  # lost before here and bridged: samples, with those since the last such event
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,8 +96,9 @@ def test_the_bundle_says_what_it_was_made_from_and_decodes_from_its_file(
     # A decoder of gestures alone moves towards the postures that their names mean.
     assert np.array_equal(again.position_map.postures[1:, 5], [-1.0, 1.0])
     other = session("two")
-    intents = DecodeChain(again, other.info).process(SignalBlock(np.array(other.signal[0:6000]), 0))
-    assert len(intents) == 1 + (6000 - 100) // 20
+    chain = DecodeChain(again, other.info)
+    intents = chain.process(SignalBlock(np.array(other.signal[0:6000]), 0))
+    assert len(intents) == 1 + (6000 - chain.front_end.delay - 100) // 20
     done = other.labels
     assert done is not None
     held = np.concatenate([np.zeros(400, np.int16), done])[intents.sample_index]  # 250 ms late, and 150 more

@@ -73,7 +73,7 @@ def test_health_to_normalised_features(benchmark: Any) -> None:
 
     def hop(block: Any, first: int) -> Any:
         judged = health.process(SignalBlock(block, first))
-        made = features.process(*conditioner.process(judged.samples, judged.mask, first))
+        made = features.process(*conditioner.process(judged.samples, judged.mask, judged.first_sample))
         return normalisation.apply(made.features, made.masked)
 
     run(benchmark, hop)

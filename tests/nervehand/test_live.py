@@ -30,7 +30,9 @@ from firmware_bridge.hand import (
 )
 from firmware_bridge.hands.virtual_protocol import VIRTUAL_HAND
 from firmware_bridge.kinematics import KinematicHand
-from firmware_bridge.simulated import SCALE_UV, Schedule, SimulatedSource, SimulatedSubject
+from firmware_bridge.nerve.motion import Schedule
+from firmware_bridge.nerve.subject import SCALE_UV, SimulatedSubject
+from firmware_bridge.sources.simulated import SimulatedSource
 from firmware_bridge.stream import SignalBlock
 from nervehand.live import LiveRun, LiveSummary
 from nervehand.recording import LiveRecorder, recording
@@ -71,7 +73,7 @@ class WiredHand:
 
 @cache
 def subject() -> SimulatedSubject:
-    return SimulatedSubject(seed=2, n_channels=4, rate_hz=5000.0, schedule=Schedule(repetitions=1))
+    return SimulatedSubject(2, n_channels=4, rate_hz=5000.0, schedule=Schedule(repetitions=1))
 
 
 @cache
@@ -112,7 +114,8 @@ class Prompt(SimulatedSource):
 def test_every_hop_is_decoded_and_what_the_gate_allows_reaches_the_hand() -> None:
     hand = WiredHand()
     summary, intents, _ = run_live(Prompt(subject(), 25, n_samples=5000, is_paced=False), hand)
-    assert summary.hops == sum(len(part) for part in intents) == 46
+    # The last 2 ms, and the hop that ends there, stay in the delay line.
+    assert summary.hops == sum(len(part) for part in intents) == 45
     assert summary.warming_hops == 6  # 0.2 s declared is 10 hops; the first window takes 5, and ends the 5th
     assert summary.commands_applied + summary.commands_withheld + summary.commands_dropped == summary.hops
     assert summary.commands_applied > 20
@@ -151,16 +154,16 @@ def test_late_hops_are_decoded_but_command_nothing_and_the_recording_says_so(tmp
     with recording(path, subject().info, bundle(), 0, SCALE_UV) as recorder:
         behind = Behind(subject(), 25, n_samples=5000, is_paced=False)
         summary, _, _ = run_live(behind, hand, recorder=recorder)
-    assert summary.hops == summary.commands_dropped == 46
+    assert summary.hops == summary.commands_dropped == 45
     events = read_session(path).recorded.events
-    assert sum(e.first for e in events if e.kind == EventKind.DROPPED_COMMANDS) == 46
+    assert sum(e.first for e in events if e.kind == EventKind.DROPPED_COMMANDS) == 45
     assert summary.commands_applied == 0
     assert summary.latency_us["sample to sent"]["p50"] is None
     assert summary.latency_us["sample to decided"]["p50"] >= 1e6
     said = summary.to_json()
     assert said["latency_p50_us"] is None
     assert said["latency_decided_p50_us"] == summary.latency_us["sample to decided"]["p50"]
-    assert "46 dropped as late or overtaken" in summary.describe()
+    assert "45 dropped as late or overtaken" in summary.describe()
     assert "sample to decided: p50 1" in summary.describe()
 
 
@@ -171,14 +174,15 @@ def test_no_hop_is_left_out_of_the_time_to_the_decision() -> None:
         def blocks(self) -> Iterator[SignalBlock]:
             samples, at = subject().samples(0, 12_000), 0
             for i in range(80):
-                n = 200 if i % 2 else 100  # a hop is 100 samples
+                # A hop is 100 samples, and leaves the delay line 10 later: within the block that it ends in.
+                n = 200 if i % 2 else 100 if i else 150
                 late_ns = 10**9 if i % 2 else 0
                 yield SignalBlock(samples[at : at + n], at, time.monotonic_ns() - late_ns, scale_uv=SCALE_UV)
                 at += n
 
     summary, _, _ = run_live(Uneven(subject(), 100), WiredHand())
     decided = summary.latency_us["sample to decided"]
-    assert summary.hops == 116
+    assert summary.hops == 115
     assert summary.commands_dropped >= 76
     assert decided["p50"] >= 1e6
     assert summary.latency_us["wait"]["p99"] < 1e6

@@ -30,9 +30,9 @@ def record(session: Session, decoder: Path, path: Path, n_blocks: int, spoil_at:
     with recording(path, session.info, bundle, session.first_sample, session.scale_uv) as recorder:
         for i, block in enumerate(blocks):
             intents = chain.process(block)
-            recorder.block(block, chain.front_end.masked_now, intents)
+            recorder.block(block, intents, chain.front_end)
             if i == spoil_at:
-                recorder.block(block, chain.front_end.masked_now, intents)
+                recorder.block(block, intents, chain.front_end)
             recorder.gate_event(GateEvent(0, "arm", "armed", f"block {i}"))
     return recorder
 
@@ -68,7 +68,7 @@ def test_all_that_was_sent_is_recorded_the_release_after_the_last_block_too(
         block = next(iter_blocks(small_session, BLOCK))
         recorder.sent(Sent(10, 7, positions[0], GateState.ARMED))
         recorder.sent(Sent(20, -1, positions[1], GateState.RELAXING))
-        recorder.block(block, chain.front_end.masked_now, chain.process(block))
+        recorder.block(block, chain.process(block), chain.front_end)
         recorder.sent(Sent(30, -1, positions[2], GateState.RELEASED))
         recorder.sent(Sent(40, -1, positions[3], GateState.RELEASED))
     sent = read_session(path).recorded.sent
@@ -90,7 +90,7 @@ def test_what_could_not_be_remembered_of_what_was_sent_is_counted(
         ):
             for i in range(burst):
                 recorder.sent(Sent(i, -1, np.zeros(6, np.float32), GateState.HOLDING))
-            recorder.block(block, chain.front_end.masked_now, chain.process(block))
+            recorder.block(block, chain.process(block), chain.front_end)
     recorded = read_session(path).recorded
     assert recorded.sent is not None
     assert len(recorded.sent.sent_ns) == 2 * MOST_SENT + 3

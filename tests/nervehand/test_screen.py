@@ -40,7 +40,7 @@ SNAPSHOT = Snapshot(
     n_channels=2,
     levels_uv=[3.0, 9.5],
     history_uv=[[1.0, 3.0], [2.0, 9.5]],
-    masked=[False, True],
+    masked=["", "mains"],
     wanted=[0.5] * 6,
     shown=[0.25, 0.0, 0.0, 0.0, 0.0, -1.0],
     gesture="wrist extension",
@@ -66,7 +66,7 @@ def drawn(snapshot: Snapshot, width: int = 130) -> str:
 def test_the_screen_shows_all_that_a_person_needs(width: int) -> None:
     text = " ".join(drawn(SNAPSHOT, width).split())
     for words in (
-        "a title", "12.3 s", "ch0", "masked", "wrist extension", "0.93", "thumb", "+0.25", "-1.00", "engine",
+        "a title", "12.3 s", "ch0", "mains", "wrist extension", "0.93", "thumb", "+0.25", "-1.00", "engine",
         "51", "1,070", "link connected", "gate armed", "600 hops", "580 commands applied", "3 dropped",
     ):  # fmt: skip
         assert words in text, words
@@ -80,7 +80,7 @@ def test_the_screen_fits_a_terminal_of_thirty_rows(width: int) -> None:
         n_channels=64,
         levels_uv=[1.0] * MOST_CHANNELS,
         history_uv=[[1.0] * 24] * MOST_CHANNELS,
-        masked=[False] * MOST_CHANNELS,
+        masked=[""] * MOST_CHANNELS,
         latency=[StageLatency(stage, 9_999.0, 123_456.0, 12_345_678.0) for stage in STAGES],
     )
     text = drawn(many, width)
@@ -178,7 +178,7 @@ def test_a_snapshot_that_is_too_large_is_dropped() -> None:
         channels=[f"ch{i}" for i in range(n)],
         levels_uv=[1.0] * n,
         history_uv=[[1.0] * 24] * n,
-        masked=[False] * n,
+        masked=[""] * n,
     )
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
