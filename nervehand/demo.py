@@ -7,16 +7,16 @@ from pathlib import Path
 
 from decoder.bundle import Bundle, read_bundle
 from firmware_bridge.errors import NervehandError
-from firmware_bridge.simulated import GESTURES, SCALE_UV, Schedule, SimulatedSource, SimulatedSubject
+from firmware_bridge.nerve.motion import GESTURES, Schedule
+from firmware_bridge.nerve.subject import SCALE_UV, SimulatedSubject
+from firmware_bridge.sources.simulated import BLOCK_S, SimulatedSource
 from nervehand.output import print_json
 from nervehand.picture import PictureScreen
 from nervehand.screen import NoScreen, Screen
 from nervehand.virtual_hand import drive_virtual_hand
 
-SUBJECT_SEED = 1
-TRAINED_REPETITIONS = 10
-"""The shipped bundle learned from these repetitions of the subject; the demo plays later ones."""
-_BLOCK_S = 0.005  # what a front-end delivers at a time
+SUBJECT, TRAINED_DAY, TRAINED_REPETITIONS = 1, 0, 10
+"""The shipped bundle learned from this day of the subject; the demo plays later ones."""
 
 
 def demo_bundle() -> Bundle:
@@ -28,22 +28,17 @@ def demo_bundle() -> Bundle:
 def run_demo(
     seconds: float, seed: int, record: Path | None, picture: Path | None, *, headless: bool, as_json: bool
 ) -> None:
-    """Run for `seconds`; `seed` counts the repetitions skipped, so that another one shows another order.
+    """Run for `seconds`; `seed` counts the days skipped since the first after the bundle's.
 
     `record` names a session to write, `picture` an SVG file to draw the screen into (and nowhere else).
     """
     bundle = demo_bundle()
-    repetition_s = Schedule().trial_s * (len(GESTURES) - 1)
-    skipped = TRAINED_REPETITIONS + seed
-    schedule = Schedule(repetitions=skipped + int(seconds / repetition_s) + 1)
-    subject = SimulatedSubject(SUBJECT_SEED, schedule=schedule)
+    schedule = Schedule()
+    schedule = Schedule(repetitions=1 + int(seconds / (schedule.trial_s * (len(GESTURES) - 1))))
+    subject = SimulatedSubject(SUBJECT, TRAINED_DAY + 1 + seed, schedule=schedule)
     rate_hz = subject.info.rate_hz
-    first_sample = round(skipped * repetition_s * rate_hz)
     source = SimulatedSource(
-        subject,
-        block_samples=round(_BLOCK_S * rate_hz),
-        n_samples=round(seconds * rate_hz),
-        first_sample=first_sample,
+        subject, block_samples=round(BLOCK_S * rate_hz), n_samples=round(seconds * rate_hz)
     )
 
     screen: Screen | None = NoScreen() if headless or as_json else None
@@ -52,7 +47,7 @@ def run_demo(
         screen = painter
 
     def cue_at(sample_index: int) -> str:
-        return GESTURES[int(subject.truth(sample_index, 1).gesture[0])][0]
+        return GESTURES[int(subject.truth(sample_index, 1).cue[0])][0]
 
     summary = drive_virtual_hand(
         "nervehand demo: simulated nerve, virtual hand over Bluetooth LE",
@@ -62,7 +57,6 @@ def run_demo(
         who="demo",
         cue_at=cue_at,
         record=record,
-        first_sample=first_sample,
         scale_uv=SCALE_UV,
     )
     if picture is not None and not painter.save(picture):

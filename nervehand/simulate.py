@@ -6,23 +6,29 @@ import numpy as np
 
 from decoder.session.model import Session, SessionMeta
 from firmware_bridge.hand import DOF_NAMES
-from firmware_bridge.simulated import GESTURES, SCALE_UV, Schedule, SimulatedSubject
+from firmware_bridge.nerve.motion import GESTURES, POSTURES, Schedule
+from firmware_bridge.nerve.subject import SCALE_UV, SimulatedSubject
 
 
 def simulated_session(
-    seed: int,
+    number: int,
     repetitions: int,
     n_channels: int = 16,
     rate_hz: float = 10_000.0,
     from_repetition: int = 1,
     seconds: float | None = None,
+    *,
+    day: int = 0,
+    preset: str = "default",
+    crosstalk: bool = True,
 ) -> Session:
-    """Repetitions `from_repetition` and up of the subject with this seed, labelled by what the hand really did.
+    """Repetitions `from_repetition` and up of the subject with this number on a day, labelled by what the hand did.
 
-    `seconds` ends it earlier. Later repetitions of the same seed are the same person, in new orders of the movements.
+    `seconds` ends it earlier. Other days are the same person: units lost and gained, contacts moved, new orders of the
+    movements. `crosstalk` False takes the muscles' share of the signal away.
     """
     schedule = Schedule(repetitions=from_repetition + repetitions - 1)
-    subject = SimulatedSubject(seed, n_channels, rate_hz, schedule)
+    subject = SimulatedSubject(number, day, preset, n_channels, rate_hz, schedule, crosstalk=crosstalk)
     per_repetition = subject.n_session_samples // schedule.repetitions
     first, n = (from_repetition - 1) * per_repetition, repetitions * per_repetition
     if seconds is not None:
@@ -31,10 +37,10 @@ def simulated_session(
     return Session(
         info=subject.info,
         meta=SessionMeta(
-            identifier=f"simulated-{seed}-{from_repetition}-{from_repetition + repetitions - 1}",
-            subject=f"simulated-{seed}",
+            identifier=f"simulated-{preset}-{number}-day{day}-{from_repetition}-{schedule.repetitions}",
+            subject=f"simulated-{preset}-{number}",
             side="right",
-            description=f"Simulated subject, seed {seed}, cued movements",
+            description=f"Simulated subject {number} ({preset}) on day {day}, cued movements",
             array="simulated",
         ),
         signal=subject.samples(first, n),
@@ -47,5 +53,5 @@ def simulated_session(
         truth=truth.positions,
         truth_names=DOF_NAMES,
         truth_units=("position",) * len(DOF_NAMES),
-        postures=np.array([posture for _, posture in GESTURES], np.float32),
+        postures=POSTURES.astype(np.float32),
     )

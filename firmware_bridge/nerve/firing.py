@@ -47,8 +47,10 @@ class Drive:
         p, rate = self._person, self._rate_hz
         ahead = index + round(p.lead_s * rate)  # the nerve leads the hand
         h = round(_SPEED_S / 2 * rate)
-        position = self._motion.positions(ahead)
-        speed = (self._motion.positions(ahead + h) - self._motion.positions(ahead - h)) / _SPEED_S
+        before, position, after = np.split(
+            self._motion.positions(np.concatenate([ahead - h, ahead, ahead + h])), 3
+        )
+        speed = (after - before) / _SPEED_S
         wanted = np.concatenate([position, -position], axis=1).clip(min=0) * p.effort_at_full
         hurried = np.concatenate([speed, -speed], axis=1).clip(min=0) * p.effort_per_speed_s
         agonist = wanted + hurried

@@ -55,8 +55,8 @@ class Interference:
         self._frame, self._rate_hz, self._mains_hz = frame, rate_hz, mains_hz
         self._stimulation_hz = stimulation_hz
         self._n_channels = len(contacts.nerve)
-        self._n_fft = 1 << (frame + _TAPS - 2).bit_length()  # what wraps round is not used
-        self._colour = np.fft.rfft(self._filter().astype(np.float32), self._n_fft)[:, None]
+        self._n_fft = _fast_length(frame + _TAPS - 1)  # what wraps round is not used
+        self._colour = np.fft.rfft(self._filter().astype(np.float32), self._n_fft)
         draws = generator(subject, Purpose.BASELINE, day)
         harmonics = np.array([1.0, 0.15, 0.3, 0.05, 0.15])
         sizes = person.mains_uv * draws.uniform(0.4, 1.6, self._n_channels)
@@ -71,9 +71,9 @@ class Interference:
     def frame(self, number: int) -> NDArray[np.float64]:
         """Microvolts (frame, c)."""
         n, first = self._frame, number * self._frame
-        white = np.concatenate([self._white(number - 1)[-(_TAPS - 1) :], self._white(number)])
-        coloured = np.fft.irfft(np.fft.rfft(white, self._n_fft, axis=0) * self._colour, self._n_fft, axis=0)
-        out = coloured[_TAPS - 1 : _TAPS - 1 + n].astype(np.float64) * self._contacts.noise
+        white = np.concatenate([self._white(number - 1)[:, -(_TAPS - 1) :], self._white(number)], axis=1)
+        coloured = np.fft.irfft(np.fft.rfft(white, self._n_fft) * self._colour, self._n_fft)
+        out = coloured.T[_TAPS - 1 : _TAPS - 1 + n] * self._contacts.noise
         t_s = np.arange(first, first + n) / self._rate_hz
         out += np.einsum(
             "tk,kc->tc", np.sin(t_s[:, None] * self._mains_rad_s + self._mains_phase), self._mains
@@ -122,7 +122,7 @@ class Interference:
     def _draw_white(self, number: int) -> NDArray[np.float32]:
         # Frame -1 is only ever the filter's past.
         draws = generator(self._subject, Purpose.NOISE, self._day, number + 1)
-        return draws.standard_normal((self._frame, self._n_channels), dtype=np.float32)
+        return draws.standard_normal((self._n_channels, self._frame), dtype=np.float32)
 
     def _filter(self) -> NDArray[np.float64]:
         """Taps that colour white noise: amplifier and electrode, band-limited as the front-end does."""
@@ -161,3 +161,16 @@ class Interference:
             each = size * draws.uniform(0.4, 1.0, self._n_channels)
             found.append(Artefact(int(begins + place[1] * _SLOT_S * rate), "discharge", np.outer(wave, each)))
         return tuple(found)
+
+
+def _fast_length(least: int) -> int:
+    """The smallest length of at least this much that has no prime factor above 5."""
+    length = least
+    while True:
+        rest = length
+        for prime in (2, 3, 5):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            return length
+        length += 1

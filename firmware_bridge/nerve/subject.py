@@ -245,8 +245,9 @@ class _MuscleWaves:
         self._pool = units.pool
         self._length = shapes.shape[-1]
         self._delay = round(_MUSCLE_DELAY_S * rate_hz)
-        # (c, N_POOLS, nerves): each contact listens to the sums of its own nerve.
-        self._mix = contacts.crosstalk[:, :, None] * (contacts.nerve[:, None, None] == np.array(IMPLANTED))
+        # (N_POOLS * nerves, c): each contact listens to the sums of its own nerve.
+        own = contacts.nerve == np.array(IMPLANTED)[:, None]
+        self._mix = (contacts.crosstalk.T[:, None] * own).reshape(-1, len(contacts.nerve))
 
     def frame(self, firing: Firing, frame: int, n: int) -> NDArray[np.float64]:
         reach = self._length + self._delay
@@ -259,7 +260,7 @@ class _MuscleWaves:
             for u, at in zip(spikes.unit.tolist(), start.tolist(), strict=True):
                 if self._has_muscle[u]:
                     sums[self._pool[u], :, at : at + self._length] += self._waves[u]
-        return np.asarray(np.einsum("pkt,cpk->tc", sums[:, :, pad : pad + n], self._mix))
+        return np.asarray(sums[:, :, pad : pad + n].reshape(len(self._mix), n).T @ self._mix)
 
 
 def _describe(n_channels: int, rate_hz: float, mains_hz: float, stimulation_hz: float) -> StreamInfo:

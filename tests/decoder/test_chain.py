@@ -15,7 +15,8 @@ from decoder.bundle import Bundle
 from decoder.chain import ChainEvent, DecodeChain
 from decoder.intent import Intents
 from firmware_bridge.errors import StreamMismatchError
-from firmware_bridge.simulated import SCALE_UV, Schedule, SimulatedSubject
+from firmware_bridge.nerve.motion import Schedule
+from firmware_bridge.nerve.subject import SCALE_UV, SimulatedSubject
 from firmware_bridge.stream import SignalBlock, StreamInfo
 from tests.bundles import random_bundle
 from tests.decoder.chunks import Arrays, Step, assert_any_cut, assert_cut, random_cuts
@@ -27,7 +28,7 @@ HOP = 200  # raw samples: 20 ms
 
 @cache
 def subject() -> SimulatedSubject:
-    return SimulatedSubject(seed=2, n_channels=5, rate_hz=RATE_HZ, schedule=Schedule(repetitions=1))
+    return SimulatedSubject(2, n_channels=5, rate_hz=RATE_HZ, schedule=Schedule(repetitions=1))
 
 
 @cache

@@ -51,7 +51,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture(scope="session")
 def small_session() -> Session:
     """Eight movements of a simulated subject on four channels."""
-    return simulated_session(seed=3, repetitions=1, n_channels=4, rate_hz=5000.0)
+    return simulated_session(3, repetitions=1, n_channels=4, rate_hz=5000.0)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from decoder.intent import IntentDigest
 from decoder.replay import replay
 from decoder.session.reader import read_session
 from decoder.session.source import SessionSource
-from firmware_bridge.simulated import SimulatedSubject
+from firmware_bridge.nerve.subject import SimulatedSubject
 from nervehand.demo import demo_bundle
 
 

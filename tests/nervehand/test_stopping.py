@@ -42,7 +42,8 @@ def test_ctrl_c_ends_a_wait_for_a_source_that_has_stalled(tmp_path: Path) -> Non
     script.write_text(
         """
 import signal, threading
-from firmware_bridge.simulated import SimulatedSource, SimulatedSubject
+from firmware_bridge.nerve.subject import SimulatedSubject
+from firmware_bridge.sources.simulated import SimulatedSource
 from nervehand.stopping import closed_by, stop_on_signals
 from tests.closing import StoppedClock
 

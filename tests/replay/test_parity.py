@@ -103,7 +103,7 @@ def largest_difference(
 @pytest.mark.parametrize("is_rounded", [False, True])
 @pytest.mark.parametrize("name", ["compact", "paper"])
 def test_on_a_session_of_the_simulated_nerve(name: str, is_rounded: bool) -> None:
-    session = simulated_session(seed=6, repetitions=1)
+    session = simulated_session(6, repetitions=1)
     assert (
         largest_difference(name, session, n_outputs=6, n_gestures=9, is_rounded=is_rounded)
         <= LARGEST_DIFFERENCE

@@ -17,7 +17,7 @@ from decoder.bundle import read_bundle, write_bundle
 from decoder.session.reader import read_session
 from decoder.session.writer import write_session
 from nervehand import __version__
-from nervehand.demo import SUBJECT_SEED, TRAINED_REPETITIONS
+from nervehand.demo import SUBJECT, TRAINED_DAY, TRAINED_REPETITIONS
 from nervehand.fitting import file_sha256
 from nervehand.simulate import simulated_session
 from tests.replay.reference import BUNDLE, REFERENCE, SESSION, decode
@@ -31,11 +31,11 @@ def main() -> None:
     if not parser.parse_args().keep_bundle:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "demo.nwb"
-            write_session(simulated_session(SUBJECT_SEED, TRAINED_REPETITIONS), path)
+            write_session(simulated_session(SUBJECT, TRAINED_REPETITIONS, day=TRAINED_DAY), path)
             source = SourceSession(read_session(path), file_sha256(path))
             BUNDLE.parent.mkdir(exist_ok=True)
             write_bundle(fit([source], FitOptions(threads=1, version=__version__)), BUNDLE)
-    session = simulated_session(SUBJECT_SEED, 1, from_repetition=TRAINED_REPETITIONS + 1, seconds=SECONDS)
+    session = simulated_session(SUBJECT, 1, day=TRAINED_DAY + 1, seconds=SECONDS)
     write_session(session, SESSION)
     intents, raw = decode(read_session(SESSION), read_bundle(BUNDLE))
     np.savez_compressed(
