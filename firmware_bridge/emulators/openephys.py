@@ -125,6 +125,12 @@ class OpenEphysEmulator:
         with self._lock:
             self._to_repeat = n_blocks
 
+    @property
+    def is_fault_due(self) -> bool:
+        """Whether a block is still to be skipped, or its channels to be dropped."""
+        with self._lock:
+            return bool(self._to_skip or self._to_drop)
+
     def insert(self, message: Sequence[bytes]) -> None:
         """This message comes between two blocks, whatever it is."""
         with self._lock:

@@ -16,14 +16,13 @@ from firmware_bridge.sources.openephys import open_device
 N_CHANNELS = 16
 RATE_HZ = 10_000.0
 BLOCK = 200
-AFTER_A_LOSS = 3
 
 
 @pytest.mark.proof
 def test_a_minute_at_nominal_rate_with_every_drop_counted(proof: Proof) -> None:
     n_blocks = round(proof.count(60, least=3) * RATE_HZ / BLOCK)
     generator = np.random.default_rng(proof.seed)
-    n_losses = n_samples = lost = quiet = 0
+    n_losses = n_samples = lost = 0
     with OpenEphysEmulator(
         patterned.info(N_CHANNELS), patterned.blocks(None, N_CHANNELS), True, BLOCK
     ) as gui:
@@ -41,12 +40,11 @@ def test_a_minute_at_nominal_rate_with_every_drop_counted(proof: Proof) -> None:
             expected = block.first_sample + block.n_samples
             n_samples += block.n_samples
             lost += block.lost_before
-            quiet = 0 if block.lost_before else quiet + 1
-            if i >= n_blocks:
-                if quiet > AFTER_A_LOSS and lost == gui.n_samples_lost:
-                    break
-                assert i < n_blocks + 1000, f"{lost} samples found lost, {gui.n_samples_lost} were"
-            elif quiet >= AFTER_A_LOSS and generator.random() < 0.05:
+            is_settled = not gui.is_fault_due and lost == gui.n_samples_lost
+            if is_settled and i >= n_blocks:
+                break
+            assert i < n_blocks + 1000, f"{lost} samples found lost, {gui.n_samples_lost} were"
+            if is_settled and generator.random() < 0.1:
                 n_losses += 1
                 if generator.random() < 0.5:
                     gui.skip(int(generator.integers(1, 4)))
