@@ -12,7 +12,7 @@ from pathlib import Path
 
 from firmware_bridge import sources
 from firmware_bridge.errors import NervehandError
-from firmware_bridge.sources import Found, SourceModule
+from firmware_bridge.sources import Found
 from firmware_bridge.stream import Device, Source
 from firmware_bridge.supervised import SourceEvent, SupervisedSource
 
@@ -22,8 +22,8 @@ SESSION_BLOCK_S = 0.005
 """What a session delivers at a time: as much as a front-end does."""
 EXTRAS: Mapping[str, str] = {"lsl": "mne_lsl", "brainflow": "brainflow", "openephys": "zmq"}
 """The extra that a scheme needs has its name; beside it the package that comes with it."""
-FIND_S = 3.0
-"""How long a search for front-ends may take before it is left behind."""
+FIND_S = 10.0
+"""How long a search for front-ends may take before it is left behind; some begin by loading a vendor's library."""
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +73,8 @@ def split_address(address: str) -> tuple[str, str]:
     if scheme in scheme_names():
         return scheme, where
     known = f"use one of {', '.join(scheme_names())}"
+    if not address.strip():
+        raise NervehandError(f"no source given: {known}")
     path = Path(address)
     if path.suffix == ".nwb":
         raise NervehandError(f"{address!r} is no source: a recorded session is session:{address}")
@@ -80,8 +82,6 @@ def split_address(address: str) -> tuple[str, str]:
         raise NervehandError(f"{address!r} is no source: a serial port is serial:{address}")
     if path.exists():
         raise NervehandError(f"{address!r} is a file, not a source: import it as a session first, or {known}")
-    if not address.strip():
-        raise NervehandError(f"no source given: {known}")
     raise NervehandError(
         f"source {scheme!r} is not known: {known}, for example simulated or serial:/dev/ttyACM0"
     )
@@ -150,13 +150,8 @@ def find_all(limit_s: float = FIND_S) -> tuple[Searched, ...]:
 
     A search that fails, or takes longer, is a problem of its own scheme only.
     """
-    missing = {name: missing_extra(name) for name in sources.schemes()}
-    searchable = {name: sources.load for name, extra in missing.items() if not extra}
-    return search({name: _finder(name, load) for name, load in searchable.items()}, limit_s)
-
-
-def _finder(name: str, load: Callable[[str], SourceModule]) -> Callable[[], tuple[Found, ...]]:
-    return lambda: load(name).find()
+    modules = {name: sources.load(name) for name in sources.schemes() if not missing_extra(name)}
+    return search({name: module.find for name, module in modules.items()}, limit_s)
 
 
 def search(finders: Mapping[str, Callable[[], tuple[Found, ...]]], limit_s: float) -> tuple[Searched, ...]:
