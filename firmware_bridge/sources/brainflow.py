@@ -138,7 +138,7 @@ class BrainflowDevice:
         poll_s: float = 0.01,
         ring_samples: int | None = None,
     ) -> None:
-        self._info, self._board, self._stall_s, self._poll_s = info, board, stall_s, poll_s
+        self._info, self.board, self._stall_s, self._poll_s = info, board, stall_s, poll_s
         self._ring_samples = ring_samples or max(1000, round(_RING_S * info.rate_hz))
         self.counters = LinkCounters()
         self._lock = threading.Lock()  # around every use of the board
@@ -153,19 +153,19 @@ class BrainflowDevice:
     def connect(self) -> None:
         self.close()
         library = _library()
-        info, layout = _described_by(library, self._board, self._info.kind)
+        info, layout = _described_by(library, self.board, self._info.kind)
         if (info.rate_hz, info.channel_names) != (self._info.rate_hz, self._info.channel_names):
             raise StreamMismatchError(
-                f"{self._board} has {info.n_channels} channels at {info.rate_hz:g} Hz, and was opened as "
+                f"{self.board} has {info.n_channels} channels at {info.rate_hz:g} Hz, and was opened as "
                 f"{self._info.n_channels} at {self._info.rate_hz:g} Hz: open it anew"
             )
-        file = self._board.file
+        file = self.board.file
         left = None if file is None else lines_of(file, layout)
         parameters = library.parameters()
-        for name, value in self._board.parameters:
+        for name, value in self.board.parameters:
             setattr(parameters, name, value)
         library.silence()  # its log goes to the terminal; what it has to say comes with its errors
-        board = library.board(self._board.board_id, parameters)
+        board = library.board(self.board.board_id, parameters)
         try:
             board.prepare_session()
             try:
@@ -176,8 +176,8 @@ class BrainflowDevice:
                 board.release_session()
                 raise
         except library.error as error:
-            raise LinkError(f"{self._board} does not connect: {error}") from error
-        counting = COUNTERS.get(self._board.like)
+            raise LinkError(f"{self.board} does not connect: {error}") from error
+        counting = COUNTERS.get(self.board.like)
         counter = None if counting is None or layout.package is None else PackageCounter(*counting)
         with self._lock:
             self._connection = _Connection(board, layout, library.error, counter, left)
@@ -194,7 +194,7 @@ class BrainflowDevice:
                 try:
                     data = connection.board.get_board_data(max(1, connection.board.get_board_data_count()))
                 except connection.error as error:
-                    raise SourceLostError(f"{self._board} is lost: {error}") from error
+                    raise SourceLostError(f"{self.board} is lost: {error}") from error
                 arrival_ns = time.monotonic_ns()
             # Waited for, not passed: a machine that stood still has not heard a board that fell silent.
             silent_s = 0.0 if data.shape[1] else silent_s + self._poll_s
@@ -203,7 +203,7 @@ class BrainflowDevice:
                 missing = (
                     "" if connection.left is None else f"; {connection.left} lines of its file did not come"
                 )
-                raise SourceLostError(f"{self._board} is silent for {self._stall_s:g} s{missing}")
+                raise SourceLostError(f"{self.board} is silent for {self._stall_s:g} s{missing}")
             for block in self._placed(connection, data, arrival_ns):
                 if self._closed.is_set():
                     return
@@ -222,7 +222,7 @@ class BrainflowDevice:
             if overflowed:
                 self.close()
                 raise SourceLostError(
-                    f"{self._board} was not read in time: an unknown number of samples is lost"
+                    f"{self.board} was not read in time: an unknown number of samples is lost"
                 )
             runs = [(0, n, 0)] if n else []
         else:
