@@ -17,7 +17,7 @@ from calibration.front_end import HOP_S, WINDOW_S, FrontEndChoice, default_front
 from decoder.chain import FrontEnd
 from decoder.conditioning_design import DEFAULT_BAND_HZ, HIGHEST_FRACTION, design
 from decoder.features import FeatureSettings
-from decoder.health import ChannelHealth, HealthSettings
+from decoder.health import default_health
 from decoder.normalisation import Compression
 from decoder.session.model import Session
 from firmware_bridge.errors import NervehandError
@@ -68,8 +68,6 @@ def side_by_side(
     Only hops that every front end answers are kept. `masking` False believes every channel. Raises NervehandError
     where their hops differ.
     """
-    if not masking:
-        session = replace(session, signal=session.microvolts(), scale_uv=1.0)
     streams: list[FeatureStream] = []
     compress: list[Compression] = []
     for part in parts:
@@ -107,11 +105,10 @@ def joined(streams: Sequence[FeatureStream]) -> FeatureStream:
 
 
 def _front_end(info: StreamInfo, part: FrontEndChoice, *, masking: bool) -> FrontEnd:
-    front_end = FrontEnd(info, design(part.conditioning, info), part.feature_set, part.settings)
+    health = default_health(info.kind)
     if not masking:
-        believed = HealthSettings(rail_fraction=1.0, implausible_uv=np.inf, flat_s=None, clean_s=0.0)
-        front_end._health = ChannelHealth(replace(info, full_scale_uv=None), believed)
-    return front_end
+        health = health.without_masking()
+    return FrontEnd(info, design(part.conditioning, info), part.feature_set, part.settings, health)
 
 
 def _banded(

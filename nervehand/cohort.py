@@ -14,6 +14,7 @@ from rich.status import Status
 
 import nervehand
 from calibration.cohort import LOSS_CASES, Key, Plan, Row, fingerprint, planned, score_subject
+from calibration.fit import source_commit
 from decoder.session.model import Session
 from firmware_bridge.errors import NervehandError
 from nervehand.output import print_json
@@ -53,10 +54,14 @@ class _Maker:
     repetitions: int
 
     def __call__(self, day: int, crosstalk: bool, seconds: float | None) -> Session:
-        if self.preset != "default" or not crosstalk:
-            raise NervehandError("the simulated subject has one preset, default, and its crosstalk stays on")
-        first = 1 + day * self.repetitions
-        return simulated_session(self.subject, self.repetitions, from_repetition=first, seconds=seconds)
+        return simulated_session(
+            self.subject,
+            self.repetitions,
+            seconds=seconds,
+            day=day,
+            preset=self.preset,
+            crosstalk=crosstalk,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +82,10 @@ def run_cohort(cohort: Cohort, out: Path | None, *, as_json: bool) -> None:
     """Score what `out` does not hold yet, add it there, and print everything that was asked for."""
     known = {} if out is None else read_records(out)
     records: list[Record] = []
+    commit = source_commit()
     console = Console(stderr=True)
     if not as_json:
-        print(_header())
+        print(_header(), flush=True)
     with console.status("simulating") as status:
         for plan in cohort.plans():
             make_session = _Maker(plan.subject, cohort.preset, cohort.repetitions)
@@ -88,7 +94,7 @@ def run_cohort(cohort: Cohort, out: Path | None, *, as_json: bool) -> None:
             wanted = [key for key, record in found.items() if record is None]
             says = _Saying(status, f"subject {plan.subject}{'' if plan.crosstalk else ' without crosstalk'}")
             for row in score_subject(make_session, plan, wanted, says):
-                record = context | _flat(row)
+                record = context | _flat(row) | {"commit": commit}
                 found[row.key] = record
                 if out is not None:
                     _append(out, record)
@@ -101,9 +107,10 @@ def run_cohort(cohort: Cohort, out: Path | None, *, as_json: bool) -> None:
         print_json({"version": nervehand.__version__, "rows": records, "means": means})
         return
     print()
-    for mean in means:
-        print(_line("mean", mean))
-        print(_line("spread", mean, part="spread"))
+    if len(cohort.subjects) > 1:
+        for mean in means:
+            print(_line("mean", mean))
+            print(_line("spread", mean, part="spread"))
     _print_losses(means)
 
 

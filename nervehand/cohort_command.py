@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from firmware_bridge.errors import NervehandError
+from nervehand.options import Json, free_to_write
 
 
 def cohort(
@@ -40,7 +41,7 @@ def cohort(
             "--out", metavar="RESULTS.jsonl", help="Keep results here, and skip what is there already."
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Score decoders on simulated subjects: how hard they are, subject by subject and on the mean."""
     try:
@@ -49,6 +50,8 @@ def cohort(
     except ImportError as error:
         raise NervehandError(f"scoring needs {error.name}: install nervehand[train]") from error
 
+    if out is not None:
+        free_to_write(out, force=True)
     numbers = _numbers("subjects", subjects)
     plan = Plan(
         subject=numbers[0],

@@ -124,9 +124,9 @@ def test_lost_channels_cost_and_intact_is_the_same_trials() -> None:
     found = rows(Person(), Plan(1, models=("lda",)))
     balanced = {key.case: row.scores["per_dof_balanced_accuracy"] for key, row in found.items()}
     assert list(balanced) == ["whole", "intact", "masked", "unmasked"]
-    values = [balanced[case] or 0.0 for case in ("unmasked", "masked", "intact")]
-    assert values == sorted(values)
-    assert values[2] > values[1] + 0.05  # four of seven channels carried a finger each
+    intact, masked, unmasked = (balanced[case] or 0.0 for case in ("intact", "masked", "unmasked"))
+    assert max(masked, unmasked) < intact - 0.05  # four of seven channels carried a finger each
+    assert masked != unmasked
     assert balanced["intact"] == pytest.approx(balanced["whole"], abs=0.05)
 
 

@@ -146,6 +146,7 @@ def test_options_are_read_as_written(capsys: pytest.CaptureFixture[str]) -> None
         ("--models", "svm", "no model 'svm'"),
         ("--crosstalk", "maybe", "--crosstalk is 'maybe'"),
         ("--test-day", "0", "day 0 is trained on"),
+        ("--out", "nowhere/results.jsonl", "the folder nowhere does not exist"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(option: str, value: str, said: str) -> None:
