@@ -21,29 +21,41 @@ FRAME = 32
 """Samples of a frame: 3.2 ms."""
 
 
+class Sent:
+    """The samples and lines that a device sends, from index `first` on, all held in memory."""
+
+    def __init__(self, first: int, n_samples: int) -> None:
+        self.first = first
+        self.samples = patterned.samples(first, n_samples, N_CHANNELS)
+        self.digital = patterned.digital(first, n_samples)
+
+    def frames(self) -> Iterator[SignalBlock]:
+        for at in range(0, len(self.samples), FRAME):
+            rows = slice(at, at + FRAME)
+            yield SignalBlock(
+                self.samples[rows], self.first + at, scale_uv=serial_rig.SCALE_UV, digital=self.digital[rows]
+            )
+
+    def is_same(self, block: SignalBlock) -> bool:
+        at = block.first_sample - self.first
+        rows = slice(at, at + block.n_samples)
+        lines_are = block.digital is not None and np.array_equal(block.digital, self.digital[rows])
+        return lines_are and np.array_equal(block.samples, self.samples[rows])
+
+
 @pytest.mark.proof
 def test_ten_million_values_over_a_pseudo_terminal_are_bit_identical(proof: Proof, tmp_path: Path) -> None:
     """Flow-controlled: as fast as the host reads."""
     n_samples = -(-proof.count(10_000_000) // N_CHANNELS // FRAME) * FRAME
     first = proof.seed * 1_000_003
-    expected = patterned.samples(first, n_samples, N_CHANNELS)
-    lines = patterned.digital(first, n_samples)
-
-    def frames() -> Iterator[SignalBlock]:
-        for at in range(0, n_samples, FRAME):
-            rows = slice(at, at + FRAME)
-            yield SignalBlock(expected[rows], first + at, scale_uv=0.195, digital=lines[rows])
-
-    with SerialEmulator(serial_rig.info(N_CHANNELS), frames(), tmp_path / "port") as emulator:
+    sent = Sent(first, n_samples)
+    with SerialEmulator(serial_rig.info(N_CHANNELS), sent.frames(), tmp_path / "port") as emulator:
         device = serial_rig.patient(emulator.port, N_CHANNELS)
         device.connect()
         n, begun_s, begun_cpu_s = 0, time.perf_counter(), time.thread_time()
         for block in device.blocks():
-            rows = slice(n, n + block.n_samples)
             assert block.first_sample == first + n
-            assert block.digital is not None
-            assert np.array_equal(block.samples, expected[rows])
-            assert np.array_equal(block.digital, lines[rows])
+            assert sent.is_same(block)
             n += block.n_samples
             if n >= n_samples:
                 break
@@ -79,15 +91,15 @@ def test_every_good_frame_is_delivered_and_every_lost_sample_counted(
     n_frames = proof.count(50_000, least=2500)
     n_samples = (n_frames + 10) * FRAME
     line = BadLine(faults, proof.seed, n_bad=n_frames)
-    info, frames = serial_rig.info(N_CHANNELS), serial_rig.blocks(0, n_samples, FRAME, N_CHANNELS)
-    with SerialEmulator(info, frames, tmp_path / "port", line=line) as emulator:
+    info, sent = serial_rig.info(N_CHANNELS), Sent(0, n_samples)
+    with SerialEmulator(info, sent.frames(), tmp_path / "port", line=line) as emulator:
         # An answer that is hit is asked for again.
         device = SerialDevice(emulator.port, info, stall_s=serial_rig.PATIENCE_S, answer_s=5.0)
         device.connect()
         delivered = np.zeros(n_samples, np.uint8)
         lost = last = 0
         for block in device.blocks():
-            assert serial_rig.is_pattern(block)
+            assert sent.is_same(block)
             assert block.first_sample == last + block.lost_before
             last = block.first_sample + block.n_samples
             delivered[block.first_sample : last] += 1
