@@ -18,6 +18,7 @@ import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +73,7 @@ class FrameLayout:
 
     def samples(self, words: NDArray[np.uint16]) -> NDArray[np.int16]:
         """(n, channels) counts of SCALE_UV from (n, words)."""
-        columns = [i for i, name in enumerate(self.words) if is_amplifier(name)]
+        columns = _amplifier_columns(self.words)
         picked = words if len(columns) == len(self.words) else words[:, columns]
         return (picked ^ np.uint16(0x8000)).view(np.int16)
 
@@ -93,6 +94,11 @@ class FrameLayout:
 def is_amplifier(name: str) -> bool:
     """Whether a word of that name is an amplifier's wideband signal."""
     return re.fullmatch(r"[A-H]-\d{3}", name) is not None
+
+
+@lru_cache(maxsize=8)
+def _amplifier_columns(words: tuple[str, ...]) -> list[int]:
+    return [i for i, name in enumerate(words) if is_amplifier(name)]
 
 
 def encode_block(timestamp: int, words: NDArray[np.uint16]) -> bytes:
@@ -155,9 +161,8 @@ class WaveformParser:
 
     def _block(self, body: bytes) -> WaveformBlock | None:
         frames = np.frombuffer(body, "<u2").reshape(FRAMES_PER_BLOCK, self._n_words + 2)
-        stamps = frames[:, 0].astype(np.uint32) | frames[:, 1].astype(np.uint32) << np.uint32(16)
-        steps = np.diff(stamps)  # modulo 2**32, as the counter is
-        if not (steps == 1).all():
+        stamps: NDArray[np.uint32] = np.ndarray((FRAMES_PER_BLOCK,), "<u4", body, 0, (frames.strides[0],))
+        if not (stamps[1:] - stamps[:-1] == 1).all():  # modulo 2**32, as the counter is
             return None
         return WaveformBlock(int(stamps[0]), frames[:, 2:])
 

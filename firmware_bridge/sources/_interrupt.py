@@ -5,7 +5,13 @@ from __future__ import annotations
 import math
 import selectors
 import socket
+import sys
 import weakref
+
+if sys.platform == "win32":
+    _Selector = selectors.SelectSelector
+else:
+    _Selector = selectors.PollSelector  # the cheapest for two or three files and one wait
 
 _LEAST_WAITS = 8
 _LONGEST_WAIT_S = 0.25
@@ -33,13 +39,13 @@ class Interrupt:
         """True once one of the file descriptors may be read; False after the time or where interrupted."""
         if self._is_set:
             return False
-        with selectors.DefaultSelector() as selector:
+        with _Selector() as selector:
             selector.register(self._reader, selectors.EVENT_READ)
             try:
                 for file in files:
                     selector.register(file, selectors.EVENT_READ)
             except (OSError, ValueError):
-                if self._is_set:  # whoever set it has closed the file since
+                if self.is_set:  # whoever set it has closed the file since
                     return False
                 raise
             return bool(selector.select(max(0.0, timeout_s))) and not self._is_set

@@ -58,6 +58,7 @@ class OpenEphysLink:
 
         None where the link was closed here. Raises SourceLostError where it broke or nothing came in time.
         """
+        has_waited = False
         while True:
             with self._lock:
                 if self._is_closed or self._interrupt.is_set:
@@ -65,12 +66,15 @@ class OpenEphysLink:
                 parts = _received(self._data)
                 if parts is not None:
                     return parts
-                event = _received(self._monitor)
+                event = _received(self._monitor) if has_waited else None
                 if event is not None:
                     raise SourceLostError(self._broken(event[0]))
-                self._beat()
+                if time.monotonic() >= self._next_heartbeat_s:
+                    self._beat()
             if not patience.wait_readable(self._interrupt, self._files):
-                raise SourceLostError(self._silence())
+                with self._lock:
+                    raise SourceLostError(self._silence())
+            has_waited = True
 
     def close(self) -> None:
         """Let everything go, at once; also where it is gone already."""
@@ -82,12 +86,13 @@ class OpenEphysLink:
 
     def _beat(self) -> None:
         """Open Ephys lists who beats every few seconds; it answers even where it acquires nothing."""
-        if _received(self._heartbeat) is not None:
+        self._hear_answer()
+        self._next_heartbeat_s = time.monotonic() + _HEARTBEAT_S
+        send_heartbeat(self._heartbeat, self._uuid)
+
+    def _hear_answer(self) -> None:
+        if not self._is_closed and _received(self._heartbeat) is not None:
             self._has_answered = True
-        now_s = time.monotonic()
-        if now_s >= self._next_heartbeat_s:
-            self._next_heartbeat_s = now_s + _HEARTBEAT_S
-            send_heartbeat(self._heartbeat, self._uuid)
 
     def _broken(self, event: bytes) -> str:
         if int.from_bytes(event[:2], sys.byteorder) == zmq.EVENT_CLOSED:  # before it was open
@@ -95,6 +100,7 @@ class OpenEphysLink:
         return f"the connection to Open Ephys at {self._address} broke: connect again"
 
     def _silence(self) -> str:
+        self._hear_answer()
         if self._has_answered:
             return (
                 f"Open Ephys at {self._address} sends no samples: start its acquisition, then connect again"
