@@ -1,0 +1,308 @@
+"""Any source decoded live, recorded, or served as a front-end: what comes out is what went in."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from decoder.session.model import Session, SessionMeta, iter_blocks
+from decoder.session.reader import read_session
+from decoder.session.source import SessionSource
+from decoder.session.writer import write_session
+from firmware_bridge.emulators.serial import SerialEmulator
+from firmware_bridge.errors import NervehandError
+from firmware_bridge.stream import SignalBlock
+from firmware_bridge.supervised import SourceEvent
+from nervehand.emulating import cut
+from nervehand.recording import recording
+from nervehand.running import BoundedSource, NoHand
+from nervehand.source_log import MOST_REMEMBERED, SourceLog
+from tests.closing import StoppedClock
+from tests.nervehand.conftest import Run
+
+
+def unpaced(session: Session, block_samples: int = 30) -> SessionSource:
+    source = SessionSource(session, block_samples, is_paced=False)
+    source.connect()
+    return source
+
+
+def test_a_bounded_source_ends_at_the_sample(small_session: Session) -> None:
+    n = round(0.5 * small_session.info.rate_hz)
+    blocks = list(BoundedSource(unpaced(small_session, 300), 0.5).blocks())
+    assert sum(block.n_samples for block in blocks) == n
+    np.testing.assert_array_equal(np.concatenate([b.samples for b in blocks]), small_session.signal[0:n])
+    assert len(list(BoundedSource(unpaced(small_session, 300), None).blocks())) > len(blocks)
+
+
+def test_a_bounded_source_counts_what_was_lost(small_session: Session) -> None:
+    class Lossy(SessionSource):
+        def blocks(self) -> Iterator[SignalBlock]:
+            return (block for i, block in enumerate(super().blocks()) if i % 2)
+
+    lossy = Lossy(small_session, 100, is_paced=False)
+    lossy.connect()
+    n = round(0.5 * small_session.info.rate_hz)
+    found = list(BoundedSource(lossy, 0.5).blocks())
+    assert sum(block.n_samples for block in found) == 1300  # every second hundred of 2500, from the second on
+    assert found[-1].first_sample - found[0].first_sample < n
+
+
+def test_a_bounded_source_from_which_nothing_comes_ends_by_the_clock(small_session: Session) -> None:
+    stalled = SessionSource(small_session, 100, clock_ns=StoppedClock())
+    stalled.connect()
+    assert list(BoundedSource(stalled, 0.05, grace_s=0.05).blocks()) == []
+
+
+def test_no_hand_moves_as_a_virtual_one_would() -> None:
+    hand = NoHand()
+    hand.connect(1.0)
+    wanted = np.full(6, 0.5, np.float32)
+    for _ in range(600):
+        applied = hand.send(wanted, time.monotonic_ns())
+        if np.allclose(hand.state.positions, wanted, atol=0.02):
+            break
+        time.sleep(0.05)
+    np.testing.assert_array_equal(applied.positions, wanted)
+    np.testing.assert_allclose(hand.state.positions, wanted, atol=0.02)
+    hand.close()
+
+
+def test_the_source_log_passes_events_on_and_remembers_so_many() -> None:
+    log, heard = SourceLog(), []
+    log.listen(heard.append)
+    for i in range(MOST_REMEMBERED + 5):
+        log(SourceEvent(i, "repeated", f"event {i}"))
+    assert len(heard) == log.count == MOST_REMEMBERED + 5
+    assert log.to_json()[0] == {"sample_index": 0, "kind": "repeated", "text": "event 0"}
+    assert "5 more" in log.describe()[-1]
+
+
+def test_run_gives_the_intents_of_a_replay_and_what_it_records_is_what_came(
+    run: Run, small_session: Session, small_file: Path, small_decoder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "live.nwb"
+    words = (f"session:{small_file}", "--bundle", small_decoder, "--hand", "none", "--seconds", 1.5)
+    result = run("run", *words, "--json", "--record", out)
+    assert result.status == 0, result.err
+    said = json.loads(result.out)
+    replayed = json.loads(
+        run("replay", small_file, "--bundle", small_decoder, "--seconds", 1.5, "--json").out
+    )
+    assert said["intents_sha256"] == replayed["intents_sha256"]
+    assert said["hops"] == replayed["hops"]
+    assert said["commands_applied"] + said["commands_withheld"] + said["commands_dropped"] == said["hops"]
+    assert said["source_events"] == []
+    recorded = read_session(out)
+    assert recorded.first_sample == small_session.first_sample
+    assert recorded.scale_uv == small_session.scale_uv
+    np.testing.assert_array_equal(
+        recorded.signal[0 : recorded.n_samples], small_session.signal[0 : recorded.n_samples]
+    )
+    assert recorded.n_samples == round(1.5 * small_session.info.rate_hz)
+    assert any("gate arm" in note.text for note in recorded.recorded.notes)
+
+
+@pytest.mark.slow
+def test_run_moves_the_virtual_hand(run: Run, small_file: Path, small_decoder: Path) -> None:
+    result = run(
+        "run",
+        f"session:{small_file}",
+        "--bundle",
+        small_decoder,
+        "--seconds",
+        1,
+        "--headless",
+        "--start",
+        0.5,
+    )
+    assert result.status == 0, result.err
+    assert "commands applied" in result.out
+    assert "link connected" in result.out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(("--hand", "robot"), "'robot'"), (("--record", "/nowhere/at/all.nwb"), "/nowhere/at")],
+)
+def test_run_refuses_senseless_options(
+    run: Run, small_file: Path, small_decoder: Path, words: tuple[str, ...], said: str
+) -> None:
+    result = run("run", f"session:{small_file}", "--bundle", small_decoder, *words)
+    assert result.status == 2
+    assert said in result.err
+
+
+def test_run_refuses_another_persons_decoder_and_another_stream(
+    run: Run, small_session: Session, small_decoder: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "other.nwb"
+    write_session(replace(small_session, meta=replace(small_session.meta, subject="somebody else")), path)
+    words = (f"session:{path}", "--bundle", small_decoder, "--hand", "none", "--seconds", 0.5, "--json")
+    refused = run("run", *words)
+    assert refused.status == 2
+    assert "somebody else" in refused.err
+    assert run("run", *words, "--any-wearer").status == 0
+    other = run("run", "simulated", "--bundle", small_decoder)
+    assert other.status == 2
+    assert "small.nhb" in other.err
+
+
+def test_record_keeps_what_came_and_whose_it_is(
+    run: Run, small_session: Session, small_file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.nwb"
+    result = run(
+        "record", f"session:{small_file}", out, "--seconds", 1, "--start", 0.5, "--subject", "s7", "--side",
+        "left", "--array", "cuff", "--json",
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    said = json.loads(result.out)
+    n, first = round(small_session.info.rate_hz), round(0.5 * small_session.info.rate_hz)
+    assert (said["samples"], said["lost_samples"]) == (n, 0)
+    recorded = read_session(out)
+    assert recorded.info == small_session.info
+    assert (recorded.meta.subject, recorded.meta.side, recorded.meta.array) == ("s7", "left", "cuff")
+    assert recorded.meta.start_time
+    assert recorded.first_sample == small_session.first_sample + first
+    np.testing.assert_array_equal(recorded.signal[0:n], small_session.signal[first : first + n])
+    again = run("record", f"session:{small_file}", out)
+    assert again.status == 2
+    assert "exists already" in again.err
+    assert run("record", f"session:{small_file}", tmp_path / "x.nwb", "--side", "up").status == 2
+
+
+def test_a_recording_outlives_its_device_being_unplugged_and_says_so(
+    run: Run, small_session: Session, tmp_path: Path
+) -> None:
+    counts = np.asarray(small_session.signal[0 : small_session.n_samples])
+    served = cut(iter_blocks(small_session, 25), 25)
+    out = tmp_path / "out.nwb"
+    with SerialEmulator(small_session.info, served, tmp_path / "port", speed=1.0) as emulator:
+
+        def unplug() -> None:
+            while emulator.sent_blocks < 100:
+                time.sleep(0.01)
+            emulator.unplug()
+            time.sleep(0.2)
+            emulator.plug()
+
+        thread = threading.Thread(target=unplug, daemon=True)
+        thread.start()
+        result = run("record", f"serial:{emulator.port}", out, "--seconds", 3, "--json")
+        thread.join(60)
+    assert result.status == 0, result.err
+    said = json.loads(result.out)
+    kinds = [event["kind"] for event in said["source_events"]]
+    assert kinds[:2] == ["lost", "reconnected"]
+    assert said["lost_samples"] > 0
+    recorded = read_session(out)
+    assert sum(gap.stop - gap.start for gap in recorded.gaps) == said["lost_samples"]
+    notes = [note.text for note in recorded.recorded.notes]
+    assert any(note.startswith("source lost") for note in notes)
+    assert any(note.startswith("source reconnected") for note in notes)
+    last = recorded.n_samples - 100  # the end is whole, and at its own place in what the device sent
+    at = recorded.first_sample + last - small_session.first_sample
+    np.testing.assert_array_equal(recorded.signal[last : last + 100], counts[at : at + 100])
+
+
+def test_a_recording_whose_form_the_first_block_decides_keeps_what_comes_before_its_file_is_open(
+    small_session: Session, tmp_path: Path
+) -> None:
+    path = tmp_path / "deferred.nwb"
+    with recording(path, small_session.info, None, meta=SessionMeta(identifier="x")) as recorder:
+        recorder.source_event(SourceEvent(0, "lost", "before anything came"))
+        for block, _ in zip(iter_blocks(small_session, 50), range(40), strict=False):
+            recorder.samples(block)
+    found = read_session(path)
+    assert recorder.stopped == ""
+    assert found.first_sample == small_session.first_sample
+    np.testing.assert_array_equal(found.signal[0:2000], small_session.signal[0:2000])
+    assert found.recorded.notes[0].text == "source lost: before anything came"
+
+
+def test_microvolts_are_recorded_as_microvolts(small_session: Session, tmp_path: Path) -> None:
+    path = tmp_path / "float.nwb"
+    samples = small_session.microvolts(0, 500)
+    with recording(path, small_session.info, None) as recorder:
+        recorder.samples(SignalBlock(samples, 70))
+    found = read_session(path)
+    assert found.signal.dtype == np.float32
+    assert found.first_sample == 70
+    np.testing.assert_array_equal(found.signal[0:500], samples)
+
+
+def test_a_recording_that_cannot_be_opened_stops_and_one_without_samples_is_an_error(
+    small_session: Session, tmp_path: Path
+) -> None:
+    with recording(tmp_path / "no" / "such.nwb", small_session.info, None) as recorder:
+        recorder.samples(next(iter_blocks(small_session, 50)))
+    assert recorder.stopped
+    with (
+        pytest.raises(NervehandError, match="no sample was received"),
+        recording(tmp_path / "empty.nwb", small_session.info, None),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cutting_blocks_changes_no_sample_and_keeps_what_was_lost_before() -> None:
+    samples = np.arange(23, dtype=np.int16)[:, None]
+    digital = np.arange(23, dtype=np.uint32)
+    parts = list(cut(iter([SignalBlock(samples, 7, lost_before=3, digital=digital)]), 10))
+    assert [(part.first_sample, part.n_samples, part.lost_before) for part in parts] == [
+        (7, 10, 3),
+        (17, 10, 0),
+        (27, 3, 0),
+    ]
+    np.testing.assert_array_equal(np.concatenate([part.samples for part in parts]), samples)
+    found = [part.digital for part in parts if part.digital is not None]
+    np.testing.assert_array_equal(np.concatenate(found), digital)
+
+
+@pytest.mark.parametrize("kind", ["serial", "intan"])
+def test_a_session_served_as_a_front_end_can_be_recorded_from_it(
+    run: Run, kind: str, small_session: Session, small_file: Path, tmp_path: Path
+) -> None:
+    words = ["emulate", kind, f"session:{small_file}", "--rate", "max", "--port", str(tmp_path / "port")]
+    command = [sys.executable, "-m", "nervehand", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            address = process.stdout.readline().split()[-1]
+            assert address.startswith(f"{kind}:")
+            out = tmp_path / "out.nwb"
+            result = run("record", address, out, "--seconds", 1, "--json")
+        finally:
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert result.status == 0, result.err
+    assert json.loads(result.out)["lost_samples"] == 0
+    found = read_session(out)
+    n = round(small_session.info.rate_hz)
+    np.testing.assert_array_equal(found.signal[0:n], small_session.signal[0:n])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("robot", "simulated"), "'robot'"),
+        (("serial", "simulated", "--rate", "2"), "'2'"),
+        (("serial", "lsl:x"), "its own pace"),
+    ],
+)
+def test_emulate_refuses_what_it_cannot_serve(run: Run, words: tuple[str, ...], said: str) -> None:
+    result = run("emulate", *words)
+    assert result.status == 2
+    assert said in result.err
