@@ -27,6 +27,7 @@ from decoder.decision import DecisionSettings, PositionMap
 from decoder.features import FeatureSettings
 from decoder.health_settings import HealthSettings, instant_health
 from decoder.normalisation import Compression, Normalisation
+from decoder.npy import read_npy
 from firmware_bridge.errors import NervehandError, StreamMismatchError
 from firmware_bridge.stream import StreamInfo, StreamKind
 
@@ -256,12 +257,9 @@ def unpack(data: bytes) -> Bundle:
             f"was changed after it was written (SHA-256 {found[:12]}, not {digest[:12]}): copy it again"
         )
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = {name: archive.read(name) for name in archive.namelist()}
+        members = _members(data)
         arrays = {
-            name.removeprefix("arrays/").removesuffix(".npy"): np.load(
-                io.BytesIO(content), allow_pickle=False
-            )
+            name.removeprefix("arrays/").removesuffix(".npy"): read_npy(io.BytesIO(content), len(content))
             for name, content in members.items()
             if name.startswith("arrays/")
         }
@@ -287,8 +285,24 @@ def unpack(data: bytes) -> Bundle:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise NervehandError(f"manifest.json, {where}: {first['msg']}: export the decoder again") from error
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError) as error:
         raise NervehandError(f"holds no complete decoder ({error}): export it again") from error
+
+
+def _members(data: bytes) -> dict[str, bytes]:
+    """The archive's members by name. Raises NervehandError, and never gives more bytes than came in."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            infos = archive.infolist()
+            if any(info.compress_type != zipfile.ZIP_STORED for info in infos):
+                raise NervehandError("holds something compressed, as no decoder bundle does: export it again")
+            if sum(info.file_size for info in infos) > len(data):
+                raise NervehandError("claims more than it holds: copy it again, or export it again")
+            return {info.filename: archive.read(info) for info in infos}
+    except NervehandError:
+        raise
+    except Exception as error:  # what zipfile raises on damage has no common base
+        raise NervehandError(f"holds no whole archive ({error}): export it again") from error
 
 
 def _digest_in(data: bytes) -> str:

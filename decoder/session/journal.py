@@ -63,5 +63,14 @@ def _parse(line: bytes) -> Note | None:
     crc, _, body = line.partition(b" ")
     if crc != b"%08x" % zlib.crc32(body):
         return None
-    entry = json.loads(body)
-    return Note(int(entry["sample_index"]), str(entry["text"]))
+    try:
+        entry = json.loads(body)
+        return Note(int(entry["sample_index"]), str(entry["text"]))
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        OverflowError,
+        RecursionError,
+    ):  # no note, though the checksum holds
+        return None

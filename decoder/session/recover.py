@@ -6,7 +6,8 @@ The recording itself, its journal and its tail are only read, never changed, so 
 from __future__ import annotations
 
 import zlib
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from decoder.session.contents import Verified, read_stream
 from decoder.session.journal import journal_of, read_journal
 from decoder.session.layout import SIGNAL_PATH, TRUTH_PATH, Header
-from decoder.session.model import Gap
+from decoder.session.model import Gap, Session
 from decoder.session.reader import read_header, read_open, tail_of
 from decoder.session.recorder import LANES, stream_crc
 from decoder.session.sidecar import FlushRecord, Tail, read_tail
@@ -53,6 +54,18 @@ class Recovery:
         return "; ".join(parts)
 
 
+@dataclass(frozen=True, slots=True)
+class Salvage:
+    """What of a recording can be trusted, while its file is open: the session, the samples received, the spans of
+    signal rows whose checksums hold and that fail theirs, and damaged journal lines."""
+
+    session: Session
+    received: int
+    spans: tuple[tuple[int, int], ...]
+    damaged: tuple[tuple[int, int], ...]
+    damaged_notes: int
+
+
 def recover(path: str | Path, out: str | Path | None = None) -> Recovery:
     """Write all rows of an unclosed recording whose checksums hold to `out`, a closed session file.
 
@@ -63,40 +76,53 @@ def recover(path: str | Path, out: str | Path | None = None) -> Recovery:
     out = path.with_name(f"{path.stem}.recovered{path.suffix}") if out is None else Path(out)
     if out.exists():
         raise NervehandError(f"{out}: is there already: move it away or name another file")
+    with salvage(path) as found:
+        write_session(found.session, out)
+    first = found.session.first_sample
+    return Recovery(
+        path=out,
+        received=found.received,
+        verified=sum(stop - start for start, stop in found.spans),
+        damaged=tuple(Gap(first + a, first + b) for a, b in found.damaged),
+        damaged_notes=found.damaged_notes,
+    )
+
+
+@contextmanager
+def salvage(path: Path) -> Iterator[Salvage]:
+    """The rows of an unclosed recording whose checksums hold. Errors: NervehandError where nothing can be verified."""
     if path.exists() and not tail_of(path).exists():
         raise NervehandError(
             f"{tail_of(path)}: is missing, so {path.name} was closed or was copied without it: read it as it is, or"
             " bring the tail along"
         )
     tail = read_tail(tail_of(path), len(LANES))
-    import h5py
-
     with ExitStack() as opened:
         try:
-            file = opened.enter_context(h5py.File(opened.enter_context(UnclosedFile(path)), "r"))
-            header = read_header(file)
-            good = [verify(file, header, tail, i) for i in range(len(tail.records))]
-        except (KeyError, OSError, ValueError, RuntimeError) as error:
+            found = _salvaged(path, tail, opened)
+        except (KeyError, OSError, ValueError, TypeError, IndexError, RuntimeError) as error:
             raise NervehandError(f"{path}: cannot be recovered ({error}): its structure is damaged") from None
-        spans = [_span(record) for record, ok in zip(tail.records, good, strict=True) if ok]
-        spans = [span for span in spans if span[0] < span[1]]
-        if not spans:
-            raise NervehandError(
-                f"{path}: none of {tail.received} samples received can be verified: nothing can be recovered"
-            )
-        notes, damaged_notes = read_journal(journal_of(path))
-        part = Verified(spans[-1][1], _gaps(spans, header), _kept(tail, good), notes)
-        session = read_open(file, path, verified=part)
-        write_session(session, out)
-    damaged = [_span(record) for record, ok in zip(tail.records, good, strict=True) if not ok]
-    first = header.first_sample
-    return Recovery(
-        path=out,
-        received=tail.received,
-        verified=sum(stop - start for start, stop in spans),
-        damaged=tuple(Gap(first + a, first + b) for a, b in damaged if a < b),
-        damaged_notes=damaged_notes,
-    )
+        yield found
+
+
+def _salvaged(path: Path, tail: Tail, opened: ExitStack) -> Salvage:
+    import h5py
+
+    file = opened.enter_context(h5py.File(opened.enter_context(UnclosedFile(path)), "r"))
+    header = read_header(file)
+    good = [verify(file, header, tail, i) for i in range(len(tail.records))]
+    judged = [(_span(record), ok) for record, ok in zip(tail.records, good, strict=True)]
+    judged = [(span, ok) for span, ok in judged if span[0] < span[1]]
+    spans = tuple(span for span, ok in judged if ok)
+    if not spans:
+        raise NervehandError(
+            f"{path}: none of {tail.received} samples received can be verified: nothing can be recovered"
+        )
+    notes, damaged_notes = read_journal(journal_of(path))
+    part = Verified(spans[-1][1], _gaps(spans, header), _kept(tail, good), notes)
+    session = read_open(file, path, verified=part)
+    damaged = tuple(span for span, ok in judged if not ok)
+    return Salvage(session, tail.received, spans, damaged, damaged_notes)
 
 
 def verify(file: h5py.File, header: Header, tail: Tail, position: int) -> bool:
@@ -137,7 +163,7 @@ def _kept(tail: Tail, good: list[bool]) -> dict[str, NDArray[np.int64]]:
     return {name: np.concatenate([np.empty(0, np.int64), *rows]) for name, rows in kept.items()}
 
 
-def _gaps(spans: list[tuple[int, int]], header: Header) -> tuple[Gap, ...]:
+def _gaps(spans: Sequence[tuple[int, int]], header: Header) -> tuple[Gap, ...]:
     """All that lies between verified spans, and before the first."""
     gaps, last = [], 0
     for start, stop in spans:
