@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from calibration.cues import realigned
 from calibration.datasets import FeatureStream, Piece, concatenate, pieces, session_stream
-from calibration.front_end import FrontEndChoice, default_front_end
+from calibration.front_end import Band, FrontEndChoice, default_front_end
 from calibration.postures import map_to_positions, postures_of
 from calibration.stepgraph import build_step_graph
 from calibration.training import Progress, TrainingSet, train
@@ -38,7 +38,7 @@ class FitOptions:
     """`repetitions` None takes every trial; `threads` 0 every core.
 
     `cues`: the labels are cues, and their changes are moved to where the signal changes (`calibration.cues`);
-    None takes them as cues where the sessions have no ground truth beside them.
+    None takes them as cues where the sessions have no ground truth beside them. `band`: see `default_front_end`.
     """
 
     network: str = "compact"
@@ -47,6 +47,7 @@ class FitOptions:
     threads: int = 0
     version: str = ""
     cues: bool | None = None
+    band: Band = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def fit(
         _require_same(first, other)
     gestures = _gesture_names(sessions)
     if choice is None:
-        choice = default_front_end(first.info)
+        choice = default_front_end(first.info, band=options.band)
     coefficients = design(choice.conditioning, first.info)
     health = default_health(first.info.kind)
     front_end = FrontEnd(first.info, coefficients, choice.feature_set, choice.settings, health)

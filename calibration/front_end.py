@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from decoder.conditioning import ConditioningSettings
-from decoder.conditioning_design import default_settings
+from decoder.conditioning_design import default_settings, paper_settings
 from decoder.features import FeatureSettings
 from decoder.normalisation import Compression
 from firmware_bridge.stream import StreamInfo
 
+Band = Literal["default", "paper"]
+BANDS: tuple[Band, ...] = ("default", "paper")
 HOP_S = 0.02
 WINDOW_S = 0.1
 AVERAGED_FROM = 8
@@ -30,13 +33,15 @@ class FrontEndChoice:
         return tuple(self.compression.get(name.rsplit("/", 1)[1], "none") for name in feature_names)
 
 
-def default_front_end(info: StreamInfo, hop_s: float = HOP_S) -> FrontEndChoice:
+def default_front_end(info: StreamInfo, hop_s: float = HOP_S, band: Band = "default") -> FrontEndChoice:
     """The paper's features for raw streams, re-referenced to the average; an envelope's root and mean over the hop.
+
+    `band` "paper" takes 25 to 600 Hz of a nerve too, as published; "default" takes its spikes.
 
     Interference that all electrodes share, of whatever frequency, differs from day to day; the average of many
     channels holds little else (Ludwig et al., J Neurophysiol 2009).
     """
-    conditioning = default_settings(info)
+    conditioning = default_settings(info) if band == "default" else paper_settings(info)
     if info.kind != "envelope" and info.n_channels >= AVERAGED_FROM:
         conditioning = replace(conditioning, rereference="average")
     rate_hz = info.rate_hz / conditioning.decimation

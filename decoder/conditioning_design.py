@@ -17,11 +17,28 @@ HIGHEST_FRACTION = 0.45
 DECIMATED_RATE_HZ = 5000.0
 """By default the rate is divided by the largest whole number that leaves at least this much."""
 DEFAULT_BAND_HZ = (25.0, 600.0)
+"""Of muscle, and of the published system (arXiv 2203.08648)."""
+SPIKE_RATE_HZ = 10_000.0
+"""What is left of a nerve's rate: half of it holds most of a spike's energy at an intrafascicular contact."""
+SPIKE_LOW_HZ = 300.0
+"""Lower edge for a nerve: above the muscles around it, where the axons are (docs/results.md measures both bands)."""
+SPIKE_HIGH_HZ = 1500.0
+"""A nerve's stream must reach this far for the spikes' band to be worth taking."""
 ALIAS_ATTENUATION_DB = 70.0
 """Asked of the Kaiser window; at least 60 dB is what remains wherever a frequency would fold into the band."""
 
 
 def default_settings(info: StreamInfo) -> ConditioningSettings:
+    """By kind of stream: a nerve's spikes, 300 Hz to 0.45 of a rate of 10 kHz; what muscles give otherwise."""
+    if info.kind == "nerve":
+        decimation = max(1, int(info.rate_hz // SPIKE_RATE_HZ))
+        high = HIGHEST_FRACTION * info.rate_hz / decimation
+        if high >= SPIKE_HIGH_HZ:
+            return ConditioningSettings(decimation=decimation, band_hz=(SPIKE_LOW_HZ, high))
+    return paper_settings(info)
+
+
+def paper_settings(info: StreamInfo) -> ConditioningSettings:
     """25 to 600 Hz, the upper edge at most 0.45 of the decimated rate; an envelope passes as it is."""
     if info.kind == "envelope":
         return ConditioningSettings(decimation=1, band_hz=None)

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.front_end import default_front_end
+from calibration.front_end import Band, default_front_end
 from calibration.shapes import random_step_network
 from calibration.stepgraph import StepNetwork, build_step_graph, to_whole_numbers
 from decoder.bundle import Bundle, FeatureSpec, Manifest, OutputSpec, StreamSpec, Training
@@ -51,6 +51,7 @@ class BenchSettings:
     hop_ms: float
     network: str
     runs: int
+    band: Band = "paper"
 
 
 class _Chain:
@@ -180,7 +181,7 @@ def bench_bundle(settings: BenchSettings, network: StepNetwork) -> tuple[Bundle,
     """A complete bundle for a nerve stream of this size, with the network's random weights."""
     names = tuple(f"ch{i:04d}" for i in range(settings.channels))
     info = StreamInfo(settings.rate_hz, names, "nerve", names, full_scale_uv=6390.0)
-    choice = default_front_end(info, settings.hop_ms / 1e3)
+    choice = default_front_end(info, settings.hop_ms / 1e3, settings.band)
     coefficients = design(choice.conditioning, info)
     if abs(choice.settings.hop_samples / coefficients.rate_hz - settings.hop_ms / 1e3) > 1e-9:
         raise NervehandError(

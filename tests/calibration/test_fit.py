@@ -128,9 +128,12 @@ def test_the_same_seed_gives_the_same_decoder() -> None:
 
 def test_the_front_end_follows_the_kind_and_the_rate_of_the_stream() -> None:
     nerve = default_front_end(StreamInfo(rate_hz=10_000.0, channel_names=("a",), kind="nerve"))
-    assert (nerve.conditioning.decimation, nerve.conditioning.band_hz) == (2, (25.0, 600.0))
-    assert (nerve.settings.window_samples, nerve.settings.hop_samples) == (500, 100)
+    assert (nerve.conditioning.decimation, nerve.conditioning.band_hz) == (1, (300.0, 4500.0))
+    assert (nerve.settings.window_samples, nerve.settings.hop_samples) == (1000, 200)
     assert nerve.conditioning.rereference == "none"
+    published = default_front_end(StreamInfo(10_000.0, ("a",), "nerve"), band="paper")
+    assert (published.conditioning.decimation, published.conditioning.band_hz) == (2, (25.0, 600.0))
+    assert (published.settings.window_samples, published.settings.hop_samples) == (500, 100)
     emg = default_front_end(StreamInfo(rate_hz=1000.0, channel_names=tuple("abcdefgh"), kind="emg"))
     assert emg.conditioning.rereference == "average"
     assert (emg.conditioning.decimation, emg.conditioning.band_hz) == (1, (25.0, 450.0))

@@ -23,7 +23,7 @@ from firmware_bridge.stream import StreamInfo, StreamKind
 from tests.decoder.chunks import Step, assert_any_cut, assert_cut, random_cuts
 
 
-def stream(rate_hz: float = 10_000.0, n_channels: int = 4, kind: StreamKind = "nerve") -> StreamInfo:
+def stream(rate_hz: float = 10_000.0, n_channels: int = 4, kind: StreamKind = "emg") -> StreamInfo:
     return StreamInfo(rate_hz, tuple(f"c{c}" for c in range(n_channels)), kind)
 
 
@@ -82,9 +82,12 @@ def test_equals_scipys_filters(rate: float, kind: StreamKind, changed: Any, rere
 @pytest.mark.parametrize(
     ("rate", "kind", "decimation", "band"),
     [
-        (10_000.0, "nerve", 2, (25.0, 600.0)),
-        (30_000.0, "nerve", 6, (25.0, 600.0)),
-        (9_999.0, "nerve", 1, (25.0, 600.0)),
+        (10_000.0, "nerve", 1, (300.0, 4500.0)),
+        (30_000.0, "nerve", 3, (300.0, 4500.0)),
+        (9_999.0, "nerve", 1, (300.0, 4499.55)),
+        (5_000.0, "nerve", 1, (300.0, 2250.0)),
+        (2_000.0, "nerve", 1, (25.0, 600.0)),
+        (10_000.0, "emg", 2, (25.0, 600.0)),
         (1_000.0, "emg", 1, (25.0, 450.0)),
         (200.0, "emg", 1, (25.0, 90.0)),
         (100.0, "envelope", 1, None),
