@@ -10,32 +10,35 @@ from numpy.typing import NDArray
 
 from decoder._health_layout import (
     AHEAD,
+    ARRAY_MEAN,
+    ARRAY_VARIANCE,
     ARTEFACT_RATIO,
     BASE,
     BRIDGED,
     CAP_LEVEL,
     CAP_ROUGH,
+    COVARIANCE,
     DEAD,
+    DEAD_FOLLOWS,
     DEAD_FOR,
-    DEAD_MODULATION,
     DELAY,
     DRIFT_FRACTION,
     DRIFTING,
-    FALL,
     FLAPS,
+    FOLLOW_BY,
+    FOLLOWS,
     FORGET,
     FRAME,
     GATHERED,
     HARMONICS,
-    HIGHEST,
     LANE_ROWS,
     LARGEST,
     LEARN,
     LEARNED,
     LEVEL_SUM,
     LIVE,
+    LOG_MEAN,
     LONG_KNOWN,
-    LOWEST,
     LOWEST_ROUGH,
     MAINS,
     MAINS_POWER,
@@ -90,9 +93,10 @@ FINEST_UV = 0.5
 TINY = 1e-9
 SIGMA = 1.2533
 """The standard deviation of Gaussian noise over its mean magnitude, sqrt(pi / 2)."""
-(TYPICAL_ROUGH, TYPICAL_LOWEST_ROUGH, TYPICAL_LEVEL, TYPICAL_LOWEST, TYPICAL_MODULATION, REFERENCES) = range(
-    6
-)
+TYPICAL_ROUGH, TYPICAL_LOWEST_ROUGH, TYPICAL_LEVEL, LOW_FOLLOWS, REFERENCES = range(5)
+ARRAY_MOVES = 0.35
+"""Standard deviation of the logarithm of the array's level, from which it shows who follows."""
+ARRAY_TOGETHER = 0.5
 FLAPPING = 5.0
 """Times ill within some ten seconds, from which a channel is masked until it is quiet."""
 
@@ -167,16 +171,14 @@ def _measure(
             wave = np.float64(own[QUADRATURE + k]) / n
             mains += 2.0 * wave * wave
         if slow[LEARNED, c] == 0.0:
-            slow[SMOOTH, c], slow[LOWEST, c], slow[HIGHEST, c] = level, level, level
-            slow[LOWEST_ROUGH, c], slow[MAINS_POWER, c], slow[POWER, c] = rough, mains, power
+            slow[SMOOTH, c], slow[LOWEST_ROUGH, c] = level, rough
+            slow[MAINS_POWER, c], slow[POWER, c] = mains, power
         slow[LEARNED, c] += 1.0
         by = limits[SMOOTH_BY]
         slow[ROUGH, c], slow[STEP, c] = rough, mean
         slow[SMOOTH, c] += (level - slow[SMOOTH, c]) * by
         slow[MAINS_POWER, c] += (mains - slow[MAINS_POWER, c]) * by
         slow[POWER, c] += (power - slow[POWER, c]) * by
-        slow[LOWEST, c] = min(slow[SMOOTH, c], slow[LOWEST, c] * limits[RISE])
-        slow[HIGHEST, c] = max(slow[SMOOTH, c], slow[HIGHEST, c] * limits[FALL])
         slow[LOWEST_ROUGH, c] = min(rough, slow[LOWEST_ROUGH, c] * limits[RISE])
         slow[LARGEST, c] = max(level, slow[LARGEST, c] * limits[RELEASE])
         own[BASE] += np.float32(mean)
@@ -190,20 +192,35 @@ def _measure(
 def _compare(
     n_channels: int, slow: NDArray[np.float64], counts: NDArray[np.int64], typical: NDArray[np.float64]
 ) -> bool:
-    """The medians over the channels that are believed; False where these are too few to be compared with."""
+    """What is typical of the channels that are believed; False where these are too few to be compared with."""
     found = np.empty((REFERENCES, n_channels))
     n = 0
     for c in range(n_channels):
         if slow[LIVE, c] > 0.0 and counts[SLOW_CAUSE, c] == NONE:
             found[TYPICAL_ROUGH, n], found[TYPICAL_LOWEST_ROUGH, n] = slow[ROUGH, c], slow[LOWEST_ROUGH, c]
-            found[TYPICAL_LEVEL, n], found[TYPICAL_LOWEST, n] = slow[SMOOTH, c], slow[LOWEST, c]
-            found[TYPICAL_MODULATION, n] = slow[HIGHEST, c] / (slow[LOWEST, c] + TINY)
+            found[TYPICAL_LEVEL, n], found[LOW_FOLLOWS, n] = slow[SMOOTH, c], slow[FOLLOWS, c]
             n += 1
     if n < FEWEST:
         return False
-    for k in range(REFERENCES):
+    for k in range(LOW_FOLLOWS):
         typical[k] = np.median(found[k, :n]) + TINY
+    typical[LOW_FOLLOWS] = np.sort(found[LOW_FOLLOWS, :n])[n // 4]
     return True
+
+
+@compiled
+def _follow(c: int, level: float, slow: NDArray[np.float64], limits: NDArray[np.float64]) -> None:
+    """How channel c's level follows the array's: the slope of one logarithm over the other, forgotten gradually."""
+    mine, array = np.log(slow[SMOOTH, c] + TINY), np.log(level)
+    if slow[LEARNED, c] == 1.0:
+        slow[LOG_MEAN, c], slow[ARRAY_MEAN, c] = mine, array
+    by = limits[FOLLOW_BY]
+    my_step, array_step = mine - slow[LOG_MEAN, c], array - slow[ARRAY_MEAN, c]
+    slow[LOG_MEAN, c] += by * my_step
+    slow[ARRAY_MEAN, c] += by * array_step
+    slow[COVARIANCE, c] = (1.0 - by) * (slow[COVARIANCE, c] + by * my_step * array_step)
+    slow[ARRAY_VARIANCE, c] = (1.0 - by) * (slow[ARRAY_VARIANCE, c] + by * array_step * array_step)
+    slow[FOLLOWS, c] = slow[COVARIANCE, c] / (slow[ARRAY_VARIANCE, c] + TINY)
 
 
 @compiled
@@ -248,16 +265,11 @@ def _decide(
             keeps = value > 0.5 * limits[NOISY_RATIO] or lowest > 0.25 * limits[NOISY_RATIO]
         elif cause == DEAD:
             value, needed = slow[SMOOTH, c], limits[DEAD_FOR]
-            modulation = slow[HIGHEST, c] / (slow[LOWEST, c] + TINY)
-            floor = slow[LOWEST, c] / typical[TYPICAL_LOWEST]
-            most = limits[DEAD_MODULATION]
-            enters = (
-                modulation < most
-                and typical[TYPICAL_MODULATION] > 2.0 * most
-                and (floor > 1.5 or floor < 0.5)
-                and slow[LEARNED, c] >= limits[LONG_KNOWN]
-            )
-            keeps = modulation < 1.25 * most and (floor > 1.25 or floor < 0.6)
+            _follow(c, typical[TYPICAL_LEVEL], slow, limits)
+            shows = slow[ARRAY_VARIANCE, c] > ARRAY_MOVES**2 and typical[LOW_FOLLOWS] > ARRAY_TOGETHER
+            old = slow[LEARNED, c] >= limits[LONG_KNOWN]
+            enters = shows and old and slow[FOLLOWS, c] < limits[DEAD_FOLLOWS]
+            keeps = not shows or slow[FOLLOWS, c] < 2.0 * limits[DEAD_FOLLOWS]
         before = slow[PREVAILED + cause, c]
         prevailed = min(before + 1.0, needed) if enters else max(before - 1.0, 0.0)
         slow[PREVAILED + cause, c] = prevailed

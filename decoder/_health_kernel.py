@@ -169,7 +169,7 @@ def advance(
             marks[t, c] = marks[rows + t, c]
     now[NEXT] = index + rows
     now[FRAME_DONE] = 1 if rows == to_end else 0
-    return rows
+    return int(rows)
 
 
 @compiled
@@ -244,26 +244,26 @@ def _walk(
                 row[c], bad[c] = lanes[c // LANES, BASE, c % LANES], NONE
         else:
             for c in range(n_channels):
-                own, k = lanes[c // LANES], c % LANES
+                g, k = c // LANES, c % LANES
                 value = row[c]
-                same = value == own[LAST, k]
+                same = value == lanes[g, LAST, k]
                 repeats = np.float32(0.0)
                 if same:
-                    repeats = min(own[REPEATS, k] + np.float32(1.0), own[FLAT_AT, k])
-                own[LAST, k], own[REPEATS, k] = value, repeats
+                    repeats = min(lanes[g, REPEATS, k] + np.float32(1.0), lanes[g, FLAT_AT, k])
+                lanes[g, LAST, k], lanes[g, REPEATS, k] = value, repeats
                 bad[c] = NONE
                 if not abs(value) < limit:
                     bad[c] = RAILED if abs(value) < np.inf else NOT_FINITE
-                elif repeats >= own[FLAT_AT, k]:
+                elif repeats >= lanes[g, FLAT_AT, k]:
                     bad[c] = FLAT
-                if abs(value - own[BASE, k]) > own[THRESHOLD, k]:
+                if abs(value - lanes[g, BASE, k]) > lanes[g, THRESHOLD, k]:
                     if i - counts[LAST_OVER, c] > plan[QUIET]:
                         counts[ONSET, c] = i
                         began = True
                     over |= now[CASCADE_START] >= 0 and counts[ONSET, c] >= now[CASCADE_START]
                     counts[LAST_OVER, c] = i
                 if bad[c] == NOT_FINITE or bad[c] == RAILED:
-                    row[c] = own[BASE, k]
+                    row[c] = lanes[g, BASE, k]
             if plan[LINES] != 0 and len(digital) and (np.int64(digital[begin + t]) & plan[LINES]) != 0:
                 now[STIMULATED_UNTIL] = i + plan[STIMULATION_TAIL]
         if now[CASCADE_START] >= 0:
@@ -488,7 +488,9 @@ def _leave(
         now[BRIDGED] += runs[t + 1] > 0
         shown_any = 0
         for c in range(n_channels):
-            cause = counts[SLOW_CAUSE, c] if counts[SLOW_CAUSE, c] != NONE else np.int64(mark[c])
+            cause = int(mark[c])
+            if counts[SLOW_CAUSE, c] != NONE:
+                cause = int(counts[SLOW_CAUSE, c])
             masked[c] = long or cause != NONE
             out[c] = np.float32(0.0) if masked[c] else row[c]
             counts[SICK, c] += mark[c] != NONE

@@ -49,7 +49,7 @@ LONGEST_S = 0.5
 """What lasts longer is no artefact but a signal that has grown: it passes, and the channel's level follows."""
 SAY_S = 1.0
 DEAD_FOR_S, LONG_KNOWN_S, LEARN_S = 10.0, 20.0, 1.0
-SMOOTH_S, QUIETEST_S, BUSIEST_S, LARGEST_S, FLAP_S = 0.5, 10.0, 60.0, 300.0, 10.0
+SMOOTH_S, QUIETEST_S, FOLLOW_S, LARGEST_S, FLAP_S = 0.5, 10.0, 20.0, 300.0, 10.0
 
 
 class Cause(IntEnum):
@@ -305,14 +305,14 @@ def _limits(s: HealthSettings, frame_s: float) -> NDArray[np.float64]:
     limits[at.NOISY_RATIO] = given(s.noisy_ratio)
     limits[at.MAINS_SHARE], limits[at.MAINS_RATIO] = given(s.mains_share), s.mains_ratio
     limits[at.DRIFT_FRACTION] = given(s.drift_fraction)
-    limits[at.DEAD_MODULATION] = 0.0 if s.dead_modulation is None else s.dead_modulation
+    limits[at.DEAD_FOLLOWS] = -np.inf if s.dead_follows is None else s.dead_follows
     limits[at.ARTEFACT_RATIO] = given(s.artefact_ratio)
     limits[at.SUSTAINED] = max(round(s.sustained_s / frame_s), 1)
     limits[at.DEAD_FOR], limits[at.LONG_KNOWN] = DEAD_FOR_S / frame_s, LONG_KNOWN_S / frame_s
     limits[at.WELL_FIRST], limits[at.WELL_MOST] = s.slow_clean_s / frame_s, s.longest_clean_s / frame_s
     limits[at.MINUTE], limits[at.LEARN] = 60.0 / frame_s, LEARN_S / frame_s
     limits[at.SMOOTH_BY] = min(frame_s / SMOOTH_S, 1.0)
-    limits[at.RISE], limits[at.FALL] = np.exp(frame_s / QUIETEST_S), np.exp(-frame_s / BUSIEST_S)
+    limits[at.RISE], limits[at.FOLLOW_BY] = np.exp(frame_s / QUIETEST_S), min(frame_s / FOLLOW_S, 1.0)
     limits[at.RELEASE], limits[at.FORGET] = 0.5 ** (frame_s / LARGEST_S), np.exp(-frame_s / FLAP_S)
     limits[at.AHEAD] = 1.0 / frame_s
     return limits

@@ -27,9 +27,9 @@ class HealthSettings:
     - mains: more than `mains_share` of its power at the mains frequency and two harmonics, and these alone
       `mains_ratio` times the array's median level: interference that all channels share is not one's fault;
     - drifting: at its present rate it leaves `drift_fraction` of the amplifier's range within a second;
-    - dead: its level stays within a factor of `dead_modulation` while the array's median channel goes through
-      twice as much, and its noise is not the array's (1.5 times it, or half). A channel at the array's own
-      noise cannot be told from one that sees a quiet nerve, and is left alone.
+    - dead: its level follows the array's (slope of their logarithms over some twenty seconds) by less than
+      `dead_follows`, for 10 s. Judged only while the array's level moves, by a standard deviation of 0.35, and three
+      channels of four follow it by half: where channels go their own ways, a dead one cannot be told from a quiet one.
 
     Across channels: an artefact is `artefact_ratio` times each channel's own largest level of minutes, first
     reached within 1 ms by `artefact_share` of the channels (and at least 3).
@@ -52,7 +52,7 @@ class HealthSettings:
     mains_share: float | None = 0.7
     mains_ratio: float = 4.0
     drift_fraction: float | None = 0.8
-    dead_modulation: float | None = 1.6
+    dead_follows: float | None = 0.2
     artefact_ratio: float | None = 12.0
     artefact_share: float = 0.5
     stimulation_tail_s: float = 0.001
@@ -62,7 +62,7 @@ class HealthSettings:
     def __post_init__(self) -> None:
         for name, least in (
             ("implausible_uv", 0.0), ("flat_s", 0.0), ("frame_s", 0.0), ("noisy_ratio", 2.0), ("mains_ratio", 1.0),
-            ("dead_modulation", 1.0), ("artefact_ratio", 1.0),
+            ("dead_follows", 0.0), ("artefact_ratio", 1.0),
         ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and not value > least:
@@ -93,7 +93,7 @@ class HealthSettings:
             noisy_ratio=None,
             mains_share=None,
             drift_fraction=None,
-            dead_modulation=None,
+            dead_follows=None,
         )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decoder.intent import Intents
+from decoder.session.digital import DigitalLines
 from decoder.session.layout import NOTES_PATH, Header, streams
 from decoder.session.model import Gap
 from decoder.session.recorded import (
@@ -71,6 +72,12 @@ def _rows(data: h5py.Dataset, rows: slice | NDArray[np.int64]) -> NDArray[np.gen
     if isinstance(rows, slice):
         return np.asarray(data[rows])
     return np.asarray(data[: int(rows.max(initial=-1)) + 1])[rows]
+
+
+def read_digital(file: h5py.File, header: Header, verified: Verified = EVERYTHING) -> DigitalLines | None:
+    """The digital lines; None where the front-end has none, or the recording is from before they were kept."""
+    index, (lines,) = read_stream(file, header, "digital", verified.rows("digital"))
+    return DigitalLines(index, lines.astype(np.uint32, copy=False)) if len(index) else None
 
 
 def read_gaps(file: h5py.File, header: Header) -> tuple[Gap, ...]:

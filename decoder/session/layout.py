@@ -204,4 +204,13 @@ def streams(header: Header) -> dict[str, Stream]:
                 Column("reports", "int64", 2, "reported host monotonic ns, watchdog tripped"),
             ),
         ),
+        "digital": Stream(
+            "acquisition/digital",
+            True,
+            (
+                Column(
+                    "lines", "uint32", 0, "digital lines from this sample on: a bit per line, line 0 lowest"
+                ),
+            ),
+        ),
     }

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from decoder.session.digital import DigitalLines
 from decoder.session.recorded import NOTHING_RECORDED, Recorded
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.hand import N_DOF
@@ -74,7 +75,8 @@ class Session:
     `labels` (n,) int16 index `gesture_names`, whose entry 0 is rest. `trial` (n,) int32 holds unique ids and
     `repetition` (n,) int16 which time a movement was made, both 0 where there is none. `truth` (n, d) float32
     has one column per name and unit. `postures` (n_gestures, 6) float32 gives the six positions (DOF_NAMES,
-    -1..1) of each gesture, NaN where unknown. `recorded` is what a live recording holds besides.
+    -1..1) of each gesture, NaN where unknown. `recorded` is what a live recording holds besides;
+    `digital` None: the front-end has no digital lines.
     """
 
     info: StreamInfo
@@ -92,6 +94,7 @@ class Session:
     postures: NDArray[np.float32] | None = None
     gaps: tuple[Gap, ...] = ()
     recorded: Recorded = NOTHING_RECORDED
+    digital: DigitalLines | None = None
 
     def __post_init__(self) -> None:
         _check_signal(self)
@@ -220,6 +223,10 @@ def iter_blocks(session: Session, block_samples: int) -> Iterator[SignalBlock]:
         for slab_start in range(start, stop, slab_rows):
             slab = session.signal[slice(slab_start, min(stop, slab_start + slab_rows))].view()
             slab.flags.writeable = False
+            lines = None
+            if session.digital is not None:
+                lines = session.digital.at(session.first_sample + slab_start, len(slab))
+                lines.flags.writeable = False
             for offset in range(0, len(slab), block_samples):
                 samples = slab[offset : offset + block_samples]
                 row = slab_start + offset
@@ -228,6 +235,7 @@ def iter_blocks(session: Session, block_samples: int) -> Iterator[SignalBlock]:
                     first_sample=session.first_sample + row,
                     lost_before=row - end_of_last,
                     scale_uv=session.scale_uv,
+                    digital=None if lines is None else lines[offset : offset + block_samples],
                 )
                 end_of_last = row + len(samples)
 

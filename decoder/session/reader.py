@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from decoder.session.contents import EVERYTHING, Verified, read_gaps, read_marks, read_recorded
+from decoder.session.contents import EVERYTHING, Verified, read_digital, read_gaps, read_marks, read_recorded
 from decoder.session.layout import (
     HEADER_PATH,
     SIGNAL_PATH,
@@ -156,6 +156,7 @@ def read_open(
         gesture_names=header.gesture_names,
         postures=header.postures_array(),
         gaps=read_gaps(file, header) if verified.gaps is None else verified.gaps,
+        digital=read_digital(file, header, verified),
     )
     if signal_only:
         return session

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decoder.intent import Intents
+from decoder.session.digital import changes
 from decoder.session.fold import fold, free_bytes
 from decoder.session.journal import JournalWriter, journal_of
 from decoder.session.layout import SIGNAL_PATH, TRUTH_PATH, Header, streams
@@ -40,7 +41,7 @@ from firmware_bridge.stream import SignalBlock
 if TYPE_CHECKING:
     import h5py
 
-LANES = ("signal", "marks", "health", "gaps", "events", "intents", "commands", "states", "sent")
+LANES = ("signal", "marks", "health", "gaps", "events", "intents", "commands", "states", "sent", "digital")
 """What a flush covers, in the order of its checksum; truth goes with the signal. New lanes come last: a recording
 of an earlier release has the first of these."""
 
@@ -111,6 +112,7 @@ class SessionWriter:
         self._trial = 0
         self._stopped = ""
         self._mask: NDArray[np.bool_] | None = None
+        self._lines: int | None = None
 
     @property
     def received(self) -> int:
@@ -162,6 +164,8 @@ class SessionWriter:
             self._pending.append(samples)
             if truth is not None:
                 self._pending_truth.append(np.array(truth, np.float32))
+        if block.digital is not None and len(samples):
+            self._digital(block.digital, block.first_sample, len(samples))
         self._row = row + len(samples)
         self._pending_rows += len(samples)
         self._received += len(samples)
@@ -287,6 +291,16 @@ class SessionWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close(failing=error is not None)
+
+    def _digital(self, digital: NDArray[np.uint32], first_sample: int, n_samples: int) -> None:
+        if digital.shape != (n_samples,):
+            raise NervehandError(
+                f"digital lines of shape {digital.shape} beside {n_samples} samples: give one value per sample"
+            )
+        index, lines = changes(digital, first_sample, self._lines)
+        self._lines = int(digital[-1])
+        if len(index):
+            self._put("digital", index, [lines])
 
     def _as_stored(self, block: SignalBlock) -> NDArray[np.float32] | NDArray[np.int16]:
         samples = block.samples

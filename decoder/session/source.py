@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from decoder.session.model import Session, SessionMeta, iter_blocks
+import numpy as np
+
+from decoder.session.model import Gap, Samples, Session, SessionMeta, StoredSignal, iter_blocks
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.pacing import paced
 from firmware_bridge.stream import SignalBlock, StreamInfo
@@ -16,9 +18,8 @@ from firmware_bridge.stream import SignalBlock, StreamInfo
 class SessionSource:
     """Delivers `n_samples` of a session (None: all that follow) from `first_sample` on (None: its first), in blocks.
 
-    `is_paced` at the session's own rate, else without waiting. Blocks end at multiples of `block_samples` from the
-    session's start and at gaps, wherever it begins. `clock_ns` is the host's clock, and `wait` how its passing is
-    waited for (see `paced`).
+    `is_paced` at the session's own rate, else without waiting. Blocks have `block_samples`, fewer before a gap and at
+    the end. `clock_ns` is the host's clock, and `wait` how its passing is waited for (see `paced`).
     """
 
     def __init__(
@@ -75,27 +76,53 @@ class SessionSource:
         return paced(blocks, self.info.rate_hz, self._wait, self._clock_ns) if self._is_paced else blocks
 
     def _until_closed(self, first: int, stop: int) -> Iterator[SignalBlock]:
-        begun = False
-        for block in iter_blocks(self._session, self._block_samples):
+        for block in iter_blocks(_from(self._session, first), self._block_samples):
             if self._closed.is_set() or block.first_sample >= stop:
                 return
-            if block.first_sample + block.n_samples <= first:
-                continue
-            part = _cut(
-                block, max(first, block.first_sample), min(stop, block.first_sample + block.n_samples)
-            )
-            yield part if begun else replace(part, lost_before=part.first_sample - first)
-            begun = True
+            yield up_to(block, stop)
 
     def close(self) -> None:
         """End the blocks, also from another thread while they are waited for."""
         self._closed.set()
 
 
-def _cut(block: SignalBlock, start: int, stop: int) -> SignalBlock:
-    """The samples `start` up to and without `stop` of a block."""
-    rows = slice(start - block.first_sample, stop - block.first_sample)
-    if rows == slice(0, block.n_samples):
+@dataclass(frozen=True, slots=True)
+class _LaterRows:
+    """The rows of a stored signal from `row` on, read when they are asked for."""
+
+    signal: StoredSignal
+    row: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.signal.shape[0] - self.row, *self.signal.shape[1:])
+
+    @property
+    def dtype(self) -> np.dtype[np.float32] | np.dtype[np.int16]:
+        return self.signal.dtype
+
+    def __getitem__(self, key: slice, /) -> Samples:
+        start, stop, _ = key.indices(self.shape[0])
+        return self.signal[slice(self.row + start, self.row + stop)]
+
+
+def _from(session: Session, first: int) -> Session:
+    """The samples of a session from `first` on, without its labels and truth."""
+    return Session(
+        info=session.info,
+        meta=session.meta,
+        signal=_LaterRows(session.signal, first - session.first_sample),
+        scale_uv=session.scale_uv,
+        first_sample=first,
+        gaps=tuple(Gap(max(gap.start, first), gap.stop) for gap in session.gaps if gap.stop > first),
+        digital=session.digital,
+    )
+
+
+def up_to(block: SignalBlock, stop: int) -> SignalBlock:
+    """The block without its samples from `stop` on."""
+    n = stop - block.first_sample
+    if block.n_samples <= n:
         return block
-    digital = None if block.digital is None else block.digital[rows]
-    return replace(block, samples=block.samples[rows], digital=digital, first_sample=start)
+    digital = None if block.digital is None else block.digital[:n]
+    return replace(block, samples=block.samples[:n], digital=digital)
