@@ -7,10 +7,15 @@ from dataclasses import dataclass, field
 from firmware_bridge.sources._intan_protocol import DIGITAL_IN, is_amplifier
 
 
+def rate_text(rate_hz: float) -> str:
+    """A sampling rate as RHX says it: a third of 10 kHz is "3333"."""
+    return f"{rate_hz:.0f}" if rate_hz.is_integer() or abs(rate_hz - 1e4 / 3) < 1 else repr(rate_hz)
+
+
 @dataclass(slots=True)
 class RhxState:
     """RHX's settings as its commands see them; outputs are named as RHX names channels, with "low", "high", "dc" or
-    "stim" after a "|" for an amplifier's other outputs. `refused` is what its window would show as errors."""
+    "stim" after a "|" for an amplifier's other outputs."""
 
     rate_text: str
     amplifiers: tuple[str, ...]

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_bridge.emulators._feed import Pace, recut
-from firmware_bridge.emulators._rhx import RhxState
+from firmware_bridge.emulators._rhx import RhxState, rate_text
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.sources._intan_protocol import (
     COUNTER_BITS,
@@ -64,7 +64,7 @@ class IntanEmulator:
         self._is_relistening = is_relistening
         self._pace = Pace(info.rate_hz)
         self._commands, self._waveforms = _Port(), _Port()
-        self._state = RhxState(f"{info.rate_hz:.0f}", self.amplifiers, self._waveforms.number, kind)
+        self._state = RhxState(rate_text(info.rate_hz), self.amplifiers, self._waveforms.number, kind)
         self._state.enabled |= set(outputs) if outputs is not None else {f"{a}|" for a in self.amplifiers}
         self._changed = threading.Condition()
         self._is_closing = self._is_stalled = False

@@ -6,6 +6,7 @@ import math
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ from firmware_bridge.stream import StreamInfo
 _MAX_ANSWER_BYTES = 1 << 16
 _COMMANDS_PER_REQUEST = 24
 """So that a request stays within one segment: RHX takes what one read gives it for whole commands."""
+_MAX_DIGITS = 9
 _PORTS = "ABCDEFGH"
 _PORT_CHANNELS = 128
 _GLOBALS = (
@@ -142,6 +144,7 @@ class CommandLink:
             self._socket = socket.create_connection((self.host, self.port), self.timeout_s)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._text, self._unread = "", 0
+            weakref.finalize(self, self._socket.close)
         return self._socket
 
     def _read_answer(self, link: socket.socket, interrupt: Interrupt) -> tuple[str, str]:
@@ -259,7 +262,8 @@ def _is_true(value: str | None, name: str) -> bool:
 
 
 def _whole(value: str | None, low: int, high: int, what: str) -> int:
-    if value is None or not value.isascii() or not value.isdigit() or not low <= int(value[:9]) <= high:
+    is_whole = value is not None and value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS
+    if value is None or not is_whole or not low <= int(value) <= high:
         raise LinkError(f"RHX says {value!r} of {what}: a whole number from {low} to {high} was expected")
     return int(value)
 

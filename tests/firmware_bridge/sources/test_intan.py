@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import socket
 import threading
 import time
@@ -11,6 +13,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from firmware_bridge.emulators.intan import IntanEmulator
 from firmware_bridge.errors import LinkError, NervehandError, SourceLostError, StreamMismatchError
@@ -373,6 +377,60 @@ def test_what_is_not_rhx_is_refused(answer: bytes) -> None:
         with pytest.raises(LinkError):
             open_device(f"127.0.0.1:{server.getsockname()[1]}")
         thread.join(LONG_S)
+
+
+def test_a_third_of_10_khz_is_not_rounded_as_rhx_rounds_it() -> None:
+    with IntanEmulator(patterned.info(2, 1e4 / 3), patterned.blocks(None, 2)) as rhx, opened(rhx) as device:
+        assert device.info.rate_hz == 1e4 / 3
+
+
+VALUES = st.sampled_from(
+    [
+        "True",
+        "False",
+        "0",
+        "1",
+        "128",
+        "129",
+        "-1",
+        "30000",
+        "nan",
+        "1e400",
+        "9" * 5000,
+        "",
+        "Stop",
+        "0000000001234567890",
+    ]
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_any_values_in_the_answers_give_a_description_or_one_error(data: st.DataObject) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        values = data.draw(st.lists(VALUES | st.none(), min_size=1, max_size=40))
+        thread = threading.Thread(target=answer_with, args=(server, values))
+        thread.start()
+        with contextlib.suppress(NervehandError):
+            info = open_device(f"127.0.0.1:{server.getsockname()[1]}").info
+            assert info.rate_hz > 0
+        thread.join(LONG_S)
+        assert not thread.is_alive()
+
+
+def answer_with(server: socket.socket, values: list[str | None]) -> None:
+    """One client's questions, answered with these values in turn."""
+    client, _ = server.accept()
+    turn = itertools.cycle(values)
+    with client:
+        while data := client.recv(1 << 16):
+            for command in data.decode("ascii").split(";")[:-1]:
+                value = next(turn)
+                if command.startswith("get "):
+                    client.sendall(
+                        b"Unrecognized parameter" if value is None else f"Return: X {value}".encode()
+                    )
+            client.sendall(b"Return: RunMode Stop")
 
 
 @pytest.mark.parametrize("where", ["", ":5000", "host:", "host:port", "host:0", "host:99999999999999999999"])
