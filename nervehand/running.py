@@ -6,7 +6,6 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from rich.status import Status
 
 from decoder.bundle import read_bundle
 from decoder.session.model import SessionMeta
-from decoder.session.source import SessionSource
+from decoder.session.source import SessionSource, up_to
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.hand import AppliedCommand, Hand, HandCapabilities, HandState, LinkState
 from firmware_bridge.hands.virtual_protocol import VIRTUAL_HAND
@@ -66,20 +65,11 @@ class BoundedSource:
             for block in self._source.blocks():
                 stop = block.first_sample + n_samples if stop is None else stop
                 if block.first_sample < stop:
-                    yield _up_to(block, stop)
+                    yield up_to(block, stop)
                 if block.first_sample + block.n_samples >= stop:
                     return
         finally:
             timer.cancel()
-
-
-def _up_to(block: SignalBlock, stop: int) -> SignalBlock:
-    n = stop - block.first_sample
-    if block.n_samples <= n:
-        return block
-    return replace(
-        block, samples=block.samples[:n], digital=None if block.digital is None else block.digital[:n]
-    )
 
 
 class NoHand:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from decoder.session import Session
+from decoder.session.digital import DigitalLines
 from decoder.session.source import SessionSource
 from firmware_bridge.errors import NervehandError
 from tests.closing import blocks_until_closed
@@ -108,3 +111,18 @@ def test_a_session_that_is_sought_is_paced_from_there(session: Session) -> None:
 def test_a_sample_outside_the_session_is_refused(session: Session, sample_index: int) -> None:
     with pytest.raises(NervehandError, match=f"{sample_index} is not in the session"):
         SessionSource(session, 200).seek(sample_index)
+
+
+def test_digital_lines_come_with_their_samples_from_wherever_it_begins(session: Session) -> None:
+    lines = DigitalLines(np.array([150, 420]), np.array([1, 4], np.uint32))
+    with_lines = replace(session, digital=lines)
+    source = SessionSource(with_lines, 64, is_paced=False, first_sample=200, n_samples=300)
+    source.connect()
+    found = {
+        block.first_sample + i: int(value)
+        for block in source.blocks()
+        if block.digital is not None
+        for i, value in enumerate(block.digital)
+    }
+    received = [index for index in range(200, 500) if not 350 <= index < 400]
+    assert found == {index: 1 if index < 420 else 4 for index in received}
