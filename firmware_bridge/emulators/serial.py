@@ -52,6 +52,9 @@ class SerialEmulator:
     as `info` says, from the first START on, whether somebody takes them or not. `line` stands between the device
     and the port.
 
+    `requests` are the types of the frames that the host sent, `sent_blocks` how many blocks were made into frames,
+    and `finished` is set when no block is left.
+
     Everything happens in one thread; the methods return when it has done what they ask. An error in that thread
     is raised when the context ends.
     """
@@ -182,6 +185,7 @@ class SerialEmulator:
                 self._step()
         except BaseException as error:  # noqa: BLE001 - raised again where the context ends
             self._error = error
+            self.finished.set()
 
     def _step(self) -> None:
         wait_s = self._produce()

@@ -51,6 +51,7 @@ class SerialPort:
     def __init__(self, path: str, baud: int) -> None:
         self.path = path
         self.is_closed = False
+        self._may_close = threading.Lock()
         self._using = threading.RLock()  # re-entrant: a signal handler may close the port that it interrupts
         try:
             self._port = serial.Serial(path, baud, timeout=0, write_timeout=_WRITE_S, exclusive=True)
@@ -100,7 +101,7 @@ class SerialPort:
 
     def close(self, farewell: bytes = b"") -> None:
         """Send the farewell if the port still takes it, end a read that waits, and close the port."""
-        if self.is_closed:
+        if not self._may_close.acquire(blocking=False):  # never given back: the first one closes
             return
         self.is_closed = True
         os.write(self._wake_w, b"x")
@@ -144,15 +145,16 @@ class FrameLink:
         """
         while not self._frames:
             data = self._port.read(max(0.0, end_s - time.monotonic()))
-            now_ns = time.monotonic_ns()
-            if not data or now_ns / 1e9 > end_s + LATE_S:
+            if not data:
                 return None
-            self.arrival_ns = now_ns
+            self.arrival_ns = time.monotonic_ns()
             parser, counters = self._parser, self._counters
             bad, skipped = parser.bad_frames, parser.skipped_bytes
             self._frames.extend(parser.feed(data))
             counters.bad_frames += parser.bad_frames - bad
             counters.skipped_bytes += parser.skipped_bytes - skipped
+            if not self._frames and self.arrival_ns / 1e9 > end_s + LATE_S:
+                return None
         return self._frames.popleft()
 
     def request(self, encode: Callable[[int], bytes], answer: FrameType, timeout_s: float) -> Frame:

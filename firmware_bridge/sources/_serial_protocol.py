@@ -31,6 +31,7 @@ MAX_SAMPLE = 2**63 - 1
 
 _HEADER = struct.Struct("<4sBBHI")
 _CRC = struct.Struct("<I")
+_SEALED_HEADER = struct.Struct("<4xBBHII")
 _DATA = struct.Struct("<IHHQdI")
 _START = struct.Struct("<I")
 _STARTED = struct.Struct("<IIQ")
@@ -262,35 +263,34 @@ class FrameParser:
 
     def _parse(self, buffer: bytearray, view: memoryview, found: list[Frame]) -> int:
         """Append the whole frames; return how many bytes are done with."""
-        crc32, header_size, size = zlib.crc32, HEADER_SIZE, len(buffer)
-        at = 0
+        find, unpack, crc32, size = buffer.find, _SEALED_HEADER.unpack_from, zlib.crc32, len(buffer)
+        at = used = whole = 0  # `whole` bytes of those used are frames
         while True:
-            start = buffer.find(MAGIC, at)
-            if start < 0:
-                start = size - _magic_at_end(buffer, at)
-                self._need = size - start + 1
-                self.skipped_bytes += start - at
-                return start
-            self.skipped_bytes += start - at
-            at = start
-            if size - at < header_size:
-                self._need = header_size
-                return at
-            _, version, type_, length, sequence = _HEADER.unpack_from(view, at)
-            crc = crc32(view[at : at + _HEADER.size])
-            if length <= MAX_PAYLOAD and _CRC.unpack_from(view, at + _HEADER.size)[0] == crc:
-                end = at + header_size + length
+            at = find(MAGIC, at)
+            if at < 0:
+                used = size - _magic_at_end(buffer, used)
+                self._need = size - used + 1
+                break
+            used = at
+            if size - at < HEADER_SIZE:
+                self._need = HEADER_SIZE
+                break
+            version, type_, length, sequence, header_crc = unpack(view, at)
+            if length <= MAX_PAYLOAD and crc32(view[at : at + _HEADER.size]) == header_crc:
+                end = at + HEADER_SIZE + length
                 if size < end + _CRC.size:
                     self._need = end + _CRC.size - at
-                    return at
-                payload = view[at + header_size : end]
-                if _CRC.unpack_from(view, end)[0] == crc32(payload, crc):
+                    break
+                payload = view[at + HEADER_SIZE : end]
+                if crc32(payload, header_crc) == _CRC.unpack_from(view, end)[0]:
                     found.append(Frame(version, type_, sequence, bytes(payload)))
-                    at = end + _CRC.size
+                    whole += length + OVERHEAD
+                    at = used = end + _CRC.size
                     continue
             self.bad_frames += 1
-            self.skipped_bytes += 1
             at += 1
+        self.skipped_bytes += used - whole
+        return used
 
 
 def _magic_at_end(buffer: Sequence[int], at: int) -> int:

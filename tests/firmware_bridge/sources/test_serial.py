@@ -6,6 +6,7 @@ import errno
 import itertools
 import os
 import select
+import struct
 import threading
 import time
 import tty
@@ -22,7 +23,20 @@ from firmware_bridge.emulators.serial_line import BadLine, LineFaults
 from firmware_bridge.errors import LinkError, NervehandError, SourceLostError, StreamMismatchError
 from firmware_bridge.sources import _serial_port, load, schemes
 from firmware_bridge.sources import serial as serial_source
-from firmware_bridge.sources._serial_protocol import FrameParser, FrameType, encode_frame, encode_stopped
+from firmware_bridge.sources._serial_description import Description, encode_description
+from firmware_bridge.sources._serial_protocol import (
+    DeviceError,
+    Frame,
+    FrameParser,
+    FrameType,
+    Started,
+    encode_data,
+    encode_error,
+    encode_frame,
+    encode_started,
+    encode_stopped,
+    parse_start,
+)
 from firmware_bridge.sources.serial import SerialDevice, find, open_device
 from firmware_bridge.stream import SignalBlock
 from tests.firmware_bridge.sources.serial_rig import (
@@ -422,15 +436,15 @@ class Raw:
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
 
-    def answer(self, answer: Callable[[int], bytes]) -> None:
-        """Answer each request with what `answer` makes of its sequence."""
+    def answer(self, answer: Callable[[Frame], bytes]) -> None:
+        """Answer each request with what `answer` makes of it."""
 
         def run() -> None:
             parser = FrameParser()
             while not self._stop.is_set():
                 if select.select([self.master], [], [], 0.02)[0]:
                     for frame in parser.feed(os.read(self.master, 4096)):
-                        os.write(self.master, answer(frame.sequence))
+                        os.write(self.master, answer(frame))
 
         self._threads.append(threading.Thread(target=run, daemon=True))
         self._threads[-1].start()
@@ -457,18 +471,92 @@ def test_a_port_with_nothing_behind_it_is_said(raw: Raw, monkeypatch: pytest.Mon
 
 
 def test_a_device_of_another_version_is_said_with_both(raw: Raw) -> None:
-    raw.answer(lambda n: encode_frame(FrameType.ERROR, 0, b"\x01\0\0\0\x02\0sorry", version=7))
+    raw.answer(lambda frame: encode_frame(FrameType.ERROR, 0, b"\x01\0\0\0\x02\0sorry", version=7))
     with pytest.raises(LinkError, match=r"speaks version 7 .* this program version 1"):
         open_device(raw.port)
 
 
 def test_a_device_without_a_description_is_said(raw: Raw) -> None:
-    def answer(n: int) -> bytes:
+    def answer(frame: Frame) -> bytes:
+        n = frame.sequence
         return encode_stopped(0, n) + encode_frame(FrameType.DESCRIPTION, 1, n.to_bytes(4, "little") + b"{}")
 
     raw.answer(answer)
     with pytest.raises(LinkError, match="kind is missing"):
         open_device(raw.port)
+
+
+def scripted(stream: Callable[[int], bytes]) -> Callable[[Frame], bytes]:
+    """Answers as the specification has them, with `stream` (given the stream's number) as the answer to START."""
+
+    def answer(frame: Frame) -> bytes:
+        n = frame.sequence
+        if frame.type == FrameType.STOP:
+            return encode_stopped(0, n)
+        if frame.type == FrameType.DESCRIBE:
+            return encode_description(1, n, Description(info(2), "scripted"))
+        number = parse_start(frame.payload)
+        return encode_started(2, Started(n, number, 40)) + stream(number)
+
+    return answer
+
+
+def test_frames_that_mean_nothing_are_passed_over_and_counted(raw: Raw) -> None:
+    block = next(blocks(40, 10, 10, n_channels=2))
+
+    def stream(number: int) -> bytes:
+        good = encode_data(8, number, block)
+        return b"".join(
+            (
+                encode_frame(FrameType.DATA, 3, b"of another version", version=9),
+                encode_data(3, number ^ 1, block),  # of another stream
+                encode_frame(FrameType.DATA, 4, b"with fields missing"),
+                encode_frame(0xEE, 5, b"of a type to come"),
+                encode_error(6, DeviceError(1, 4, "an answer that is late")),
+                encode_stopped(7, 1),
+                good,
+            )
+        )
+
+    raw.answer(scripted(stream))
+    device = patient(raw.port, 2)
+    device.connect()
+    got = next(device.blocks())
+    device.close()
+    assert (got.first_sample, got.lost_before) == (40, 0)
+    assert is_pattern(got)
+    counters = device.counters
+    assert (counters.frames, counters.bad_frames, counters.stale_frames) == (1, 2, 1)
+    assert (counters.skipped_bytes, counters.missing_frames, counters.lost_samples) == (0, 0, 0)
+
+
+def test_samples_lost_between_the_answer_to_start_and_the_first_frame_are_counted(raw: Raw) -> None:
+    late = next(blocks(70, 10, 10, n_channels=2))
+    raw.answer(scripted(lambda number: encode_data(4, number, late)))
+    device = patient(raw.port, 2)
+    device.connect()
+    assert next(device.blocks()).lost_before == 30
+    device.close()
+    assert (device.counters.lost_samples, device.counters.missing_frames) == (30, 1)
+
+
+@pytest.mark.parametrize(
+    ("payload", "said"),
+    [(b"too short", "STARTED has 13 bytes"), (struct.pack("<IQ", 1, 0), r"started stream 1, not \d+")],
+)
+def test_an_answer_to_start_that_is_wrong_is_said(raw: Raw, payload: bytes, said: str) -> None:
+    correct = scripted(lambda number: b"")
+
+    def answer(frame: Frame) -> bytes:
+        if frame.type == FrameType.START:
+            return encode_frame(FrameType.STARTED, 2, frame.sequence.to_bytes(4, "little") + payload)
+        return correct(frame)
+
+    raw.answer(answer)
+    device = patient(raw.port, 2)
+    device.connect()
+    with pytest.raises(SourceLostError, match=said):
+        next(device.blocks())
 
 
 def test_a_port_in_use_is_said(link: Path) -> None:
