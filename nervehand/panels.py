@@ -31,7 +31,8 @@ def screen_of(snapshot: Snapshot, width: int) -> RenderableType:
 
 
 def _title(s: Snapshot) -> RenderableType:
-    return Text(f"{s.title}  {s.elapsed_s:6.1f} s", style="bold")
+    title = Text(f"{s.title}  {s.elapsed_s:6.1f} s", style="bold", no_wrap=True, overflow="ellipsis")
+    return title.append(f"  {s.notice}", style="red") if s.notice else title
 
 
 def _channels(s: Snapshot, columns: int) -> RenderableType:
@@ -92,7 +93,6 @@ def _status(s: Snapshot) -> RenderableType:
     link = Text(f"link {s.link}", style=_LINK_STYLE.get(s.link, "white"))
     return Columns(
         [
-            *([Text(s.notice, style="bold red")] if s.notice else []),
             link,
             Text(f"gate {s.gate}"),
             Text(f"{s.hops} hops"),

@@ -34,6 +34,7 @@ from firmware_bridge.nerve.motion import Schedule
 from firmware_bridge.nerve.subject import SCALE_UV, SimulatedSubject
 from firmware_bridge.sources.simulated import SimulatedSource
 from firmware_bridge.stream import SignalBlock
+from firmware_bridge.supervised import SourceEvent
 from nervehand.live import LiveRun, LiveSummary
 from nervehand.recording import LiveRecorder, recording
 from nervehand.screen import NoScreen, Snapshot
@@ -326,3 +327,39 @@ def test_a_gate_that_a_lost_link_disarmed_is_armed_again_only_where_somebody_is_
     never = run_with_a_break()
     assert (again.rearmed, again.gate) == (1, GateState.ARMED.value)
     assert (never.rearmed, never.gate) == (0, GateState.DISARMED.value)
+
+
+def test_what_happens_to_the_source_is_recorded_and_shown_at_once_though_no_block_comes(
+    tmp_path: Path,
+) -> None:
+    """Lost after 100 blocks and back after 150; the screen hears of the loss before the next block."""
+    live: list[LiveRun] = []
+    shown_at: dict[str, int] = {}
+    blocks_taken = 0
+
+    class Interrupted(Prompt):
+        def blocks(self) -> Iterator[SignalBlock]:
+            nonlocal blocks_taken
+            for block in super().blocks():
+                if blocks_taken == 100:
+                    live[0].source_event(SourceEvent(block.first_sample, "lost", "unplugged"))
+                if blocks_taken == 150:
+                    live[0].source_event(SourceEvent(block.first_sample, "reconnected", "after 1 s"))
+                blocks_taken += 1
+                yield block
+
+    class Remembering:
+        def show(self, snapshot: Snapshot) -> None:
+            shown_at.setdefault(snapshot.notice, blocks_taken)
+
+    compile_kernels(bundle(), subject().info)
+    gate = SafetyGate(GateLimits.for_hand(VIRTUAL_HAND), VIRTUAL_HAND.watchdog_action)
+    hand, path = WiredHand(), tmp_path / "live.nwb"
+    with recording(path, subject().info, bundle(), 0, SCALE_UV) as recorder, GuardLoop(gate, hand) as guard:
+        interrupted = Interrupted(subject(), 25, n_samples=5000)
+        live.append(LiveRun("t", interrupted, bundle(), guard, hand, Remembering(), recorder=recorder))
+        live[0].run(threading.Event())
+    assert shown_at["source lost: unplugged"] == 100
+    assert shown_at["source reconnected: after 1 s"] == 150
+    notes = {note.text: note.sample_index for note in read_session(path).recorded.notes}
+    assert notes["source lost: unplugged"] == 100 * 25 - 1

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -182,13 +183,10 @@ def test_record_keeps_what_came_and_whose_it_is(
     assert run("record", f"session:{small_file}", tmp_path / "x.nwb", "--side", "up").status == 2
 
 
-def test_a_recording_outlives_its_device_being_unplugged_and_says_so(
-    run: Run, small_session: Session, tmp_path: Path
-) -> None:
-    counts = np.asarray(small_session.signal[0 : small_session.n_samples])
-    served = cut(iter_blocks(small_session, 25), 25)
-    out = tmp_path / "out.nwb"
-    with SerialEmulator(small_session.info, served, tmp_path / "port", speed=1.0) as emulator:
+@contextmanager
+def unplugged_once(session: Session, port: Path) -> Iterator[SerialEmulator]:
+    """The session at the other end of a serial line, at its own rate, that is gone for a while after half a second."""
+    with SerialEmulator(session.info, iter_blocks(session, 25), port, speed=1.0) as emulator:
 
         def unplug() -> None:
             while emulator.sent_blocks < 100:
@@ -199,8 +197,16 @@ def test_a_recording_outlives_its_device_being_unplugged_and_says_so(
 
         thread = threading.Thread(target=unplug, daemon=True)
         thread.start()
-        result = run("record", f"serial:{emulator.port}", out, "--seconds", 3, "--json")
+        yield emulator
         thread.join(60)
+
+
+def test_a_recording_outlives_its_device_being_unplugged_and_says_so(
+    run: Run, small_session: Session, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.nwb"
+    with unplugged_once(small_session, tmp_path / "port") as emulator:
+        result = run("record", f"serial:{emulator.port}", out, "--seconds", 3, "--json")
     assert result.status == 0, result.err
     said = json.loads(result.out)
     kinds = [event["kind"] for event in said["source_events"]]
@@ -213,7 +219,26 @@ def test_a_recording_outlives_its_device_being_unplugged_and_says_so(
     assert any(note.startswith("source reconnected") for note in notes)
     last = recorded.n_samples - 100  # the end is whole, and at its own place in what the device sent
     at = recorded.first_sample + last - small_session.first_sample
-    np.testing.assert_array_equal(recorded.signal[last : last + 100], counts[at : at + 100])
+    np.testing.assert_array_equal(recorded.signal[last : last + 100], small_session.signal[at : at + 100])
+
+
+def test_a_live_run_outlives_its_device_being_unplugged_and_says_so(
+    run: Run, small_session: Session, small_decoder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.nwb"
+    with unplugged_once(small_session, tmp_path / "port") as emulator:
+        result = run(
+            "run", f"serial:{emulator.port}", "--bundle", small_decoder, "--hand", "none", "--record", out,
+            "--seconds", 3, "--json",
+        )  # fmt: skip
+    assert result.status == 0, result.err
+    said = json.loads(result.out)
+    assert [event["kind"] for event in said["source_events"]][:2] == ["lost", "reconnected"]
+    assert said["restarts"] >= 1
+    assert said["hops"] > 0
+    recorded = read_session(out)
+    assert recorded.gaps
+    assert any(note.text.startswith("source lost") for note in recorded.recorded.notes)
 
 
 def test_a_recording_whose_form_the_first_block_decides_keeps_what_comes_before_its_file_is_open(

@@ -73,6 +73,14 @@ def test_the_screen_shows_all_that_a_person_needs(width: int) -> None:
 
 
 @pytest.mark.parametrize("width", [80, 130])
+def test_what_happens_to_the_source_is_shown_without_taking_a_row(width: int) -> None:
+    told = replace(SNAPSHOT, notice="source lost: serial port /dev/ttyACM0 is gone, " + "and more " * 20)
+    text = drawn(told, width)
+    assert "source lost: serial port" in text
+    assert len(text.splitlines()) == len(drawn(SNAPSHOT, width).splitlines())
+
+
+@pytest.mark.parametrize("width", [80, 130])
 def test_the_screen_fits_a_terminal_of_thirty_rows(width: int) -> None:
     many = replace(
         SNAPSHOT,
