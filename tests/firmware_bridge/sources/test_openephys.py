@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -293,6 +294,50 @@ def test_messages_that_are_none_are_counted_and_passed_over() -> None:
         assert device.counters.bad_frames == len(BAD)
         assert_continuous(taken)
         assert device.counters.lost_samples == 0
+        device.close()
+
+
+def test_a_message_larger_than_any_of_open_ephys_ends_the_connection() -> None:
+    with emulator() as gui:
+        device = opened(gui)
+        device.connect()
+        blocks = device.blocks()
+        taken = take(blocks, 5)
+        gui.insert((b"DATA\0", b"{}", bytes(1 << 17)))
+        with pytest.raises(SourceLostError, match="broke"):
+            taken.extend(blocks)
+        assert_continuous(taken)
+
+
+@pytest.mark.slow
+def test_what_is_dropped_while_nobody_reads_is_bounded_and_counted() -> None:
+    """ZMQ keeps some thousands of messages and drops the rest; what comes after says how many samples those were."""
+    n_channels, n = 2, 2_000_000
+    is_made, may_go_on = threading.Event(), threading.Event()
+
+    def sent() -> Iterator[SignalBlock]:
+        silent = (replace(block, digital=None) for block in patterned.blocks(n, n_channels, 20_000))
+        yield from silent
+        is_made.set()
+        may_go_on.wait(LONG_S)
+        yield from patterned.blocks(None, n_channels, 200, first=n)
+
+    with OpenEphysEmulator(patterned.info(n_channels), sent(), True, SIZE) as gui:
+        gui.set_speed(0.5)
+        device = open_device(gui.address)
+        device.connect()
+        gui.set_speed(1e6)
+        assert is_made.wait(4 * LONG_S)
+        gui.set_speed(1.0)
+        may_go_on.set()
+        blocks = device.blocks()
+        taken = take_until(blocks, lambda block: block.lost_before > 0)
+        taken += take(blocks, 5)
+        for before, after in pairwise(taken):
+            assert after.first_sample == before.first_sample + before.n_samples + after.lost_before
+        assert device.counters.lost_samples == sum(block.lost_before for block in taken)
+        kept = sum(block.n_samples for block in taken)
+        assert kept < n / 2
         device.close()
 
 
