@@ -136,15 +136,15 @@ def main() -> None:
             case "stamped" if outlet is not None:  # stamps of the test's own making, for one sample each
                 for index, stamp_s in zip(command["index"], command["stamps_s"], strict=True):
                     push(outlet, np.array([index]), n_channels, np.array([origin_s + stamp_s]))
-            case "paced" if outlet is not None:  # at the rate, each piece when it is due, without `dropped`
-                start = time.monotonic()
+            case "paced" if outlet is not None:  # each piece when it is due, without `dropped`
+                start, pace_hz = time.monotonic(), command.get("pace_hz", rate_hz)
                 dropped = np.array(command["dropped"], np.int64)
                 for begin in range(0, command["n"], command["chunk"]):
                     index = np.arange(begin, min(begin + command["chunk"], command["n"]))
-                    time.sleep(max(0.0, start + (index[-1] + 1) / rate_hz - time.monotonic()))
+                    time.sleep(max(0.0, start + (index[-1] + 1) / pace_hz - time.monotonic()))
                     index = index[~np.isin(index, dropped, assume_unique=True)]
                     if index.size:
-                        stamps = None if command["stamps"] == "when sent" else origin_s + index / rate_hz
+                        stamps = None if command["stamps"] == "when sent" else origin_s + index / pace_hz
                         push(outlet, index, n_channels, stamps)
             case "close":
                 outlet = None

@@ -185,15 +185,16 @@ class BrainflowDevice:
             self._closed.clear()
 
     def blocks(self) -> Iterator[SignalBlock]:
+        connection = self._connection
         silent_s = 0.0
-        while not self._closed.wait(self._poll_s):
+        while connection is not None and not self._closed.wait(self._poll_s):
             with self._lock:
-                if self._connection is None:
+                if self._connection is not connection:
                     return
-                connection = self._connection
                 try:
                     data = connection.board.get_board_data(max(1, connection.board.get_board_data_count()))
                 except connection.error as error:
+                    self._connection = None
                     raise SourceLostError(f"{self.board} is lost: {error}") from error
                 arrival_ns = time.monotonic_ns()
             # Waited for, not passed: a machine that stood still has not heard a board that fell silent.
@@ -205,7 +206,7 @@ class BrainflowDevice:
                 )
                 raise SourceLostError(f"{self.board} is silent for {self._stall_s:g} s{missing}")
             for block in self._placed(connection, data, arrival_ns):
-                if self._closed.is_set():
+                if self._connection is not connection:
                     return
                 yield block
             if connection.left == 0:

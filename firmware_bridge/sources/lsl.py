@@ -231,8 +231,7 @@ class LslDevice:
         self._lock = threading.Lock()  # around every use of the inlet
         self._closed = threading.Event()
         self._closed.set()
-        self._inlet: _Inlet | None = None
-        self._placing: _Placing | None = None
+        self._connection: _Connection | None = None
 
     @property
     def info(self) -> StreamInfo:
@@ -255,40 +254,40 @@ class LslDevice:
             )
         with self._lock:
             inlet.flush()
-            self._inlet, self._placing = inlet, _Placing(info.rate_hz, layout, self.counters)
+            self._connection = _Connection(inlet, info.rate_hz, layout, self.counters)
             self.counters.connections += 1
             self._closed.clear()
 
     def blocks(self) -> Iterator[SignalBlock]:
+        connection = self._connection
         n = max(1, round(_BLOCK_S * self._info.rate_hz))
         silent_s = 0.0
-        while not self._closed.is_set():
+        while connection is not None and not self._closed.is_set():
             with self._lock:
-                if self._inlet is None or self._placing is None:
+                if self._connection is not connection:
                     return
-                placing = self._placing
                 try:
-                    values, stamps = self._inlet.pull_chunk(_WAIT_S, n)
-                except RuntimeError as error:
-                    self._inlet = None
+                    values, stamps = connection.inlet.pull_chunk(_WAIT_S, n)
+                except RuntimeError as error:  # mne_lsl's for a lost stream
+                    self._connection = None
                     raise SourceLostError(f"LSL stream {self._name!r} is lost: {error}") from error
                 arrival_ns = time.monotonic_ns()
-                samples, stamps = placing.layout.samples(values), stamps.copy()  # the inlet's own memory
+                samples, stamps = connection.layout.samples(values), stamps.copy()  # the inlet's own memory
             # Waited for, not passed: a machine that stood still has not heard a sender that fell silent.
             silent_s = 0.0 if stamps.size else silent_s + _WAIT_S
             if silent_s >= self._stall_s:
                 self.close()
                 raise SourceLostError(f"LSL stream {self._name!r} is silent for {self._stall_s:g} s")
-            for block in self._placed(placing, samples, stamps, arrival_ns):
-                if self._closed.is_set():
+            for block in self._placed(connection, samples, stamps, arrival_ns):
+                if self._connection is not connection:
                     return
                 yield block
 
     def _placed(
-        self, placing: _Placing, samples: Samples, stamps: NDArray[np.float64], arrival_ns: int
+        self, connection: _Connection, samples: Samples, stamps: NDArray[np.float64], arrival_ns: int
     ) -> Iterator[SignalBlock]:
         try:
-            yield from placing.blocks(samples, stamps, arrival_ns)
+            yield from connection.blocks(samples, stamps, arrival_ns)
         except SourceLostError:
             self.close()
             raise
@@ -296,20 +295,20 @@ class LslDevice:
     def close(self) -> None:
         self._closed.set()
         with self._lock:
-            inlet, self._inlet = self._inlet, None
-            if inlet is not None:
-                inlet.close_stream()
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.inlet.close_stream()
 
 
 def _in_words(info: StreamInfo) -> str:
     return f"{info.n_channels} channels ({', '.join(info.channel_names)}) at {info.rate_hz:g} Hz"
 
 
-class _Placing:
-    """One connection's samples by their stamps: their index, what is lost between them, what came again."""
+class _Connection:
+    """An inlet, and its samples by their stamps: their index, what is lost between them, what came again."""
 
-    def __init__(self, rate_hz: float, layout: Layout, counters: LinkCounters) -> None:
-        self.layout = layout
+    def __init__(self, inlet: _Inlet, rate_hz: float, layout: Layout, counters: LinkCounters) -> None:
+        self.inlet, self.layout = inlet, layout
         self._counters = counters
         self._clock = StampClock(rate_hz)
         self._next = 0

@@ -42,6 +42,7 @@ def test_a_recording_is_played_bit_for_bit(proof: Proof, tmp_path: Path) -> None
             assert np.array_equal(row, piece[:, received % PIECE])
             received += 1
     device.close()
+    path.unlink()  # it is large
     assert received == n
     assert device.counters.repeated_samples == device.counters.bad_frames == 0
     proof.record(values=received * N_CHANNELS, lost_samples=device.counters.lost_samples)

@@ -15,6 +15,7 @@ from firmware_bridge.errors import LinkError, NervehandError, SourceLostError, S
 from firmware_bridge.sources import lsl
 from firmware_bridge.sources._units import microvolts_per
 from firmware_bridge.stream import SignalBlock, StreamInfo
+from firmware_bridge.supervised import SupervisedSource
 from tests.lsl_sender import Sender, lsl_sender, values
 
 pytestmark = pytest.mark.skipif(
@@ -95,6 +96,7 @@ def in_background(work: Callable[[], object]) -> tuple[threading.Thread, list[Ba
     return thread, raised
 
 
+@pytest.mark.slow
 def test_a_stream_is_found_by_what_it_says_of_itself(sender: Sender) -> None:
     sender.open("amplifier", 3, 2000.0, labels=["median/1", "median/2", "ulnar/1"], units=["uV"] * 3)
     found = [item for item in lsl.find() if item.address == "lsl:amplifier"]
@@ -215,6 +217,20 @@ def test_other_samples_with_stamps_seen_before_are_not_taken_for_repeats(
     assert device.counters.repeated_samples == 0
 
 
+@pytest.mark.parametrize("stamps", ["counted", "when sent"])
+def test_a_sender_at_twice_the_rate_is_another_stream(
+    sender: Sender, device: lsl.LslDevice, stamps: str
+) -> None:
+    source = SupervisedSource(device, lambda event: None, rate_window_s=1.0)
+    source.connect()
+    sender.begin(do="paced", n=6000, chunk=20, dropped=[], stamps=stamps, pace_hz=2 * RATE_HZ)
+    got: list[SignalBlock] = []
+    with pytest.raises(StreamMismatchError, match="rate"):
+        got.extend(source.blocks())
+    sender.finish()
+    assert device.counters.lost_samples == device.counters.repeated_samples == 0
+
+
 def test_a_sender_that_stamps_when_it_sends_loses_nothing_by_its_jitter(
     sender: Sender, device: lsl.LslDevice
 ) -> None:
@@ -226,6 +242,7 @@ def test_a_sender_that_stamps_when_it_sends_loses_nothing_by_its_jitter(
     assert device.counters.lost_samples == 0
 
 
+@pytest.mark.slow
 def test_a_sender_that_vanishes_is_a_lost_source_and_comes_back(sender: Sender) -> None:
     sender.open("again", N_CHANNELS, RATE_HZ, source_id="id of again")
     device = lsl.open_device("again")
@@ -248,6 +265,7 @@ def test_a_sender_that_vanishes_is_a_lost_source_and_comes_back(sender: Sender) 
         sender.open("again", N_CHANNELS, RATE_HZ, source_id="id of again")
 
 
+@pytest.mark.slow
 def test_a_sender_that_is_killed_is_a_lost_source(process: Sender) -> None:
     with lsl_sender() as other:
         other.open("killed", N_CHANNELS, RATE_HZ)
@@ -287,9 +305,11 @@ def test_nothing_sent_before_connecting_arrives(sender: Sender, device: lsl.LslD
 def test_another_stream_of_the_same_name_is_refused_where_this_one_was(
     sender: Sender, device: lsl.LslDevice, request: pytest.FixtureRequest
 ) -> None:
+    sender.close()
     sender.open(request.node.name, N_CHANNELS + 1, RATE_HZ, source_id=f"id of {request.node.name}")
     with pytest.raises(StreamMismatchError, match=r"is now 5 channels .* and was 4 channels"):
         device.connect()
+    sender.close()
     sender.open(request.node.name, N_CHANNELS, 2 * RATE_HZ, source_id=f"id of {request.node.name}")
     with pytest.raises(StreamMismatchError, match="at 2000 Hz, and was"):
         device.connect()
