@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -190,7 +190,7 @@ def remarks(found: Inspection) -> list[str]:
         if other is not None:
             said.append(
                 f"{other:g} Hz is stronger than the declared mains of {found.info.mains_hz:g} Hz:"
-                " declare it in the device"
+                " correct it in the device, or say --mains"
             )
         declared = [mains for mains in channels.mains if mains.frequency_hz == found.info.mains_hz]
         swamped = declared[0].share > 0.5 if declared else np.zeros(0, np.bool_)
@@ -231,11 +231,14 @@ def impedance_of(device: object) -> NDArray[np.float64] | None:
     return device.impedance_ohm() if isinstance(device, MeasuresImpedance) else None
 
 
-def inspect(address: str, seconds: float, start_s: float, stop: threading.Event) -> Inspection:
+def inspect(
+    address: str, seconds: float, start_s: float, stop: threading.Event, mains_hz: float | None = None
+) -> Inspection:
     """Connect, listen for `seconds` or until `stop` is set, and sum up.
 
     A device that is lost, or that turns out to be another one than it says, after samples came, is an event of the
-    inspection. Raises NervehandError where it cannot be reached or nothing comes.
+    inspection. `mains_hz` is for a device that does not know its mains. Raises NervehandError where it cannot be
+    reached or nothing comes.
     """
     events: list[str] = []
     is_session = split_address(address)[0] == SESSION
@@ -247,7 +250,8 @@ def inspect(address: str, seconds: float, start_s: float, stop: threading.Event)
     else:
         device = open_device(address)
         source = SupervisedSource(device, lambda event: events.append(f"{event.kind}: {event.text}"))
-    listener = Listener(source.info)
+    info = source.info if mains_hz is None else replace(source.info, mains_hz=mains_hz)
+    listener = Listener(info)
     try:
         source.connect()
         impedance = impedance_of(device)

@@ -189,10 +189,12 @@ def _rounded(value: float) -> float | None:
     return round(float(value), 4) if math.isfinite(value) else None
 
 
-def run_inspect(address: str, seconds: float, start_s: float, *, as_json: bool) -> None:
+def run_inspect(
+    address: str, seconds: float, start_s: float, mains_hz: float | None, *, as_json: bool
+) -> None:
     """Inspect and print; Ctrl-C ends it early and shows what there is."""
     with stop_on_signals() as stop, saying(f"listening to {address} for {seconds:g} s", as_json):
-        found = inspect(address, seconds, start_s, stop)
+        found = inspect(address, seconds, start_s, stop, mains_hz)
     if as_json:
         print_json(inspection_json(found))
     else:

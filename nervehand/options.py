@@ -11,19 +11,33 @@ import typer
 
 from firmware_bridge.errors import NervehandError
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace the output file where it exists.")]
-OutSession = Annotated[Path, typer.Argument(metavar="OUT.nwb", help="The session to write.")]
-AnyWearer = Annotated[
-    bool, typer.Option("--any-wearer", help="Accept another person's, side's or array's decoder.")
-]
-
 
 def finite(number: float | None) -> float | None:
     """The number, unless it is infinite or none, which the limits of an option let through."""
     if number is not None and not math.isfinite(number):
         raise NervehandError(f"{number} given where a number is needed: give a finite one")
     return number
+
+
+def known_mains(frequency_hz: float | None) -> float | None:
+    """The frequency, where there is a grid of it."""
+    if frequency_hz is not None and frequency_hz not in (50.0, 60.0):
+        raise NervehandError(f"mains of {frequency_hz:g} Hz: give 50 or 60")
+    return frequency_hz
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace the output file where it exists.")]
+OutSession = Annotated[Path, typer.Argument(metavar="OUT.nwb", help="The session to write.")]
+Mains = Annotated[
+    float | None,
+    typer.Option(
+        "--mains", metavar="HZ", help="50 or 60, where the device does not know it.", callback=known_mains
+    ),
+]
+AnyWearer = Annotated[
+    bool, typer.Option("--any-wearer", help="Accept another person's, side's or array's decoder.")
+]
 
 
 def free_to_write(path: Path, force: bool | None) -> None:

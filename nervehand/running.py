@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,14 +37,20 @@ _SAY_S = 0.5
 
 
 class BoundedSource:
-    """A source that ends after `seconds` of samples, lost ones counted; None: when it ends."""
+    """A source that ends after `seconds` of samples, lost ones counted; None: when it ends.
 
-    def __init__(self, source: Source, seconds: float | None, grace_s: float = GRACE_S) -> None:
+    `mains_hz` is what a person says of the mains, where the device does not know.
+    """
+
+    def __init__(
+        self, source: Source, seconds: float | None, mains_hz: float | None = None, grace_s: float = GRACE_S
+    ) -> None:
         self._source, self._seconds, self._grace_s = source, seconds, grace_s
+        self._info = source.info if mains_hz is None else replace(source.info, mains_hz=mains_hz)
 
     @property
     def info(self) -> StreamInfo:
-        return self._source.info
+        return self._info
 
     def connect(self) -> None:
         self._source.connect()
@@ -113,6 +120,7 @@ def run_live(
     record: Path | None,
     seconds: float | None,
     start_s: float,
+    mains_hz: float | None,
     *,
     any_wearer: bool,
     headless: bool,
@@ -132,7 +140,7 @@ def run_live(
     driven = virtual_hand() if hand == "virtual" else contextlib.nullcontext(NoHand())
     summary = drive_virtual_hand(
         f"nervehand run {address}",
-        BoundedSource(source, seconds),
+        BoundedSource(source, seconds, mains_hz),
         bundle,
         screen=NoScreen() if headless or as_json else None,
         who="run",
@@ -151,11 +159,18 @@ def run_live(
 
 
 def run_record(
-    address: str, out: Path, seconds: float | None, start_s: float, meta: SessionMeta, *, as_json: bool
+    address: str,
+    out: Path,
+    seconds: float | None,
+    start_s: float,
+    mains_hz: float | None,
+    meta: SessionMeta,
+    *,
+    as_json: bool,
 ) -> None:
     """Record a source as it is received, until it ends, `seconds` are over, or somebody stops it."""
     log = SourceLog()
-    source = BoundedSource(open_source(address, start_s=start_s, on_event=log), seconds)
+    source = BoundedSource(open_source(address, start_s=start_s, on_event=log), seconds, mains_hz)
     rate_hz = source.info.rate_hz
     samples = lost = 0
     with (

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nervehand.options import AnyWearer, Json, OutSession, finite, free_to_write
+from nervehand.options import AnyWearer, Json, Mains, OutSession, finite, free_to_write
 
 Address = Annotated[
     str, typer.Argument(metavar="SOURCE", help="Its address; `nervehand sources` lists the forms.")
@@ -45,12 +45,13 @@ def inspect(
         float, typer.Option(help="How long to listen.", min=0.1, max=3600, callback=finite)
     ] = 5.0,
     start: Start = 0.0,
+    mains: Mains = None,
     as_json: Json = False,
 ) -> None:
     """Listen to a source: its rate, gaps, jitter, and the noise and mains of each channel."""
     from nervehand.inspection_table import run_inspect
 
-    run_inspect(source, seconds, start, as_json=as_json)
+    run_inspect(source, seconds, start, mains, as_json=as_json)
 
 
 def doctor(as_json: Json = False) -> None:
@@ -70,6 +71,7 @@ def run(
     ] = None,
     seconds: Seconds = None,
     start: Start = 0.0,
+    mains: Mains = None,
     any_wearer: AnyWearer = False,
     headless: Annotated[bool, typer.Option("--headless", help="No screen.")] = False,
     as_json: Json = False,
@@ -80,7 +82,7 @@ def run(
     if record is not None:
         free_to_write(record, force=None)
     run_live(
-        source, bundle, hand, record, seconds, start,
+        source, bundle, hand, record, seconds, start, mains,
         any_wearer=any_wearer, headless=headless, as_json=as_json,
     )  # fmt: skip
 
@@ -90,6 +92,7 @@ def record(
     out: OutSession,
     seconds: Seconds = None,
     start: Start = 0.0,
+    mains: Mains = None,
     subject: Annotated[str, typer.Option(help="A pseudonym of the person.")] = "",
     side: Annotated[str, typer.Option(help="left or right: the side of the residual limb.")] = "",
     array: Annotated[str, typer.Option(help="The electrode array or the armband.")] = "",
@@ -101,7 +104,7 @@ def record(
 
     free_to_write(out, force=None)
     meta = SessionMeta(identifier=out.stem, subject=subject, side=side, array=array)
-    run_record(source, out, seconds, start, meta, as_json=as_json)
+    run_record(source, out, seconds, start, mains, meta, as_json=as_json)
 
 
 def emulate(

@@ -172,6 +172,14 @@ def test_a_recording_is_inspected_as_fast_as_it_is_read(
     assert run("inspect", f"session:{small_file}").status == 0
 
 
+def test_a_person_may_know_the_mains_better_than_the_device(run: Run, small_file: Path) -> None:
+    said = json.loads(run("inspect", f"session:{small_file}", "--mains", 60, "--json").out)
+    assert said["mains_declared_hz"] == 60
+    refused = run("inspect", f"session:{small_file}", "--mains", 55)
+    assert refused.status == 2
+    assert "55 Hz" in refused.err
+
+
 def test_a_device_is_inspected_on_its_line(run: Run, small_session: Session, tmp_path: Path) -> None:
     counts = np.asarray(small_session.signal[0:20_000])
     served = (

@@ -165,14 +165,14 @@ def test_record_keeps_what_came_and_whose_it_is(
     out = tmp_path / "out.nwb"
     result = run(
         "record", f"session:{small_file}", out, "--seconds", 1, "--start", 0.5, "--subject", "s7", "--side",
-        "left", "--array", "cuff", "--json",
+        "left", "--array", "cuff", "--mains", 60, "--json",
     )  # fmt: skip
     assert result.status == 0, result.err
     said = json.loads(result.out)
     n, first = round(small_session.info.rate_hz), round(0.5 * small_session.info.rate_hz)
     assert (said["samples"], said["lost_samples"]) == (n, 0)
     recorded = read_session(out)
-    assert recorded.info == small_session.info
+    assert recorded.info == replace(small_session.info, mains_hz=60.0)
     assert (recorded.meta.subject, recorded.meta.side, recorded.meta.array) == ("s7", "left", "cuff")
     assert recorded.meta.start_time
     assert recorded.first_sample == small_session.first_sample + first
