@@ -6,9 +6,9 @@ that begin at 0 with each run, samples thrown away while nobody listens (where p
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
-import struct
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_bridge.emulators._feed import Pace, recut
+from firmware_bridge.emulators._port import HOST, Port
 from firmware_bridge.emulators._rhx import RhxState, rate_text
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.sources._intan_protocol import (
@@ -30,7 +31,6 @@ from firmware_bridge.sources._intan_protocol import (
 )
 from firmware_bridge.stream import SignalBlock, StreamInfo
 
-_HOST = "127.0.0.1"
 _TICK_S = 0.02
 
 
@@ -38,8 +38,8 @@ class IntanEmulator:
     """A context manager: RHX with the channels of `info`, named A-000 on, that sends `blocks`.
 
     Not paced, it sends as fast as its client takes, and waits while there is none; paced, it keeps the rate of `info`
-    and throws away what nobody takes. Blocks hold int16 counts of 0.195 microvolts, or microvolts. A gap in their
-    `first_sample` is one in the timestamps. Blocks are cut anew into 128 samples.
+    and throws away what nobody takes. Blocks that do not hold counts of 0.195 microvolts are rounded to them, and all
+    are cut anew into 128 samples. A gap in their `first_sample` is one in the timestamps.
 
     `outputs` are the enabled ones as RHX's commands name them ("A-000|", "A-000|stim", "DIGITAL-IN-01|"), by default
     the wideband ones of all channels. `is_relistening` False, as RHX is: the command port takes one client, then
@@ -63,7 +63,7 @@ class IntanEmulator:
         self._is_paced, self._first_timestamp = is_paced, first_timestamp
         self._is_relistening = is_relistening
         self._pace = Pace(info.rate_hz)
-        self._commands, self._waveforms = _Port(), _Port()
+        self._commands, self._waveforms = Port(), Port()
         self._state = RhxState(rate_text(info.rate_hz), self.amplifiers, self._waveforms.number, kind)
         self._state.enabled |= set(outputs) if outputs is not None else {f"{a}|" for a in self.amplifiers}
         self._changed = threading.Condition()
@@ -80,7 +80,7 @@ class IntanEmulator:
     @property
     def address(self) -> str:
         """HOST:PORT of the command port."""
-        return f"{_HOST}:{self._commands.number}"
+        return f"{HOST}:{self._commands.number}"
 
     @property
     def run_mode(self) -> str:
@@ -220,7 +220,8 @@ class IntanEmulator:
                     self._changed.wait(_TICK_S)
                 if self._is_closing:
                     return
-                block = next(self._blocks, None)
+            block = next(self._blocks, None)  # which may take its time
+            with self._changed:
                 if block is None:
                     self._flush(write)
                     self.is_exhausted.set()
@@ -262,12 +263,9 @@ class IntanEmulator:
                 sent = client.send(data)
             except BlockingIOError:
                 self._changed.release()
-                try:
+                with contextlib.suppress(OSError, ValueError):  # closed meanwhile, by a fault
                     select.select([], [client], [], _TICK_S)
-                except (OSError, ValueError):  # closed meanwhile, by a fault
-                    sent = 0
-                finally:
-                    self._changed.acquire()
+                self._changed.acquire()
                 continue
             except OSError:
                 self._waveforms.drop()
@@ -277,8 +275,8 @@ class IntanEmulator:
 
     def _encoded(self, block: SignalBlock, origin: int) -> bytes:
         counts = block.samples
-        if counts.dtype != np.int16:
-            counts = np.clip(np.rint(counts / SCALE_UV), -32768, 32767).astype(np.int16)
+        if counts.dtype != np.int16 or block.scale_uv != SCALE_UV:
+            counts = np.clip(np.rint(counts * (block.scale_uv / SCALE_UV)), -32768, 32767).astype(np.int16)
         names = self._state.words()
         words = np.empty((FRAMES_PER_BLOCK, len(names)), np.uint16)
         amplified = counts.view(np.uint16) ^ np.uint16(0x8000)
@@ -302,75 +300,3 @@ class IntanEmulator:
         if suffix == "STIM":  # ten steps of positive current
             return (digital >> STIMULATION_LINE & 1).astype(np.uint16) * np.uint16(10)
         return amplified[:, self.amplifiers.index(channel)]
-
-
-class _Port:
-    """A TCP port on the loopback that is kept even while it does not listen, and its one client."""
-
-    def __init__(self) -> None:
-        self._reserved = _bound(0)
-        self.number = int(self._reserved.getsockname()[1])
-        self._listener: socket.socket | None = None
-        self.client: socket.socket | None = None
-
-    def listen(self) -> None:
-        if self._listener is None:
-            self._listener = _bound(self.number)
-            self._listener.listen(1)
-
-    def stop_listening(self) -> None:
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
-
-    def sockets(self) -> list[socket.socket]:
-        return [one for one in (self._listener, self.client) if one is not None]
-
-    def take(self, readable: list[socket.socket]) -> bool:
-        """Whether a client came: it is the only one, and the port stops listening."""
-        if self._listener is None or self._listener not in readable:
-            return False
-        self.drop()
-        self.client, _ = self._listener.accept()
-        self.client.setblocking(False)
-        self.client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.stop_listening()
-        return True
-
-    def receive(self) -> bytes:
-        """What the client sent; nothing where it is gone."""
-        data = b""
-        if self.client is not None:
-            try:
-                data = self.client.recv(1 << 16)
-            except OSError:
-                data = b""
-        if not data:
-            self.drop()
-        return data
-
-    def answer(self, data: bytes) -> None:
-        if self.client is not None and data:
-            try:
-                self.client.sendall(data)
-            except OSError:
-                self.drop()
-
-    def drop(self, is_reset: bool = False) -> None:
-        if self.client is not None:
-            if is_reset:
-                self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.client.close()
-            self.client = None
-
-    def close(self) -> None:
-        self.drop()
-        self.stop_listening()
-        self._reserved.close()
-
-
-def _bound(port: int) -> socket.socket:
-    one = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    one.bind((_HOST, port))
-    return one
