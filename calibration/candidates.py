@@ -24,7 +24,7 @@ from firmware_bridge.errors import NervehandError
 from firmware_bridge.stream import StreamInfo
 
 SPIKE_BAND_FROM_HZ = 300.0
-CANDIDATES = ("default", "25-600", "spike-band", "both", "25-600+power")
+CANDIDATES = ("default", "25-600", "spike-band", "wide", "both", "25-600+power")
 
 
 def candidate(name: str, info: StreamInfo) -> tuple[FrontEndChoice, ...]:
@@ -33,6 +33,7 @@ def candidate(name: str, info: StreamInfo) -> tuple[FrontEndChoice, ...]:
     - `default`: what a new decoder for this stream gets;
     - `25-600`: the published band, decimated to 5 kHz;
     - `spike-band`: 300 Hz to 0.45 of the rate, not decimated;
+    - `wide`: 25 Hz to 0.45 of the rate, one band;
     - `both`: the 14 features of either band;
     - `25-600+power`: the published band, and the mean of the rectified spike band beside it (as in Nason et
       al., Nat. Biomed. Eng. 2020, whose band ends at 1 kHz).
@@ -47,12 +48,15 @@ def candidate(name: str, info: StreamInfo) -> tuple[FrontEndChoice, ...]:
     if info.kind == "envelope":
         raise NervehandError(f"an envelope has no band to choose: use 'default', not {name!r}")
     published = _banded(usual, info, max(1, int(info.rate_hz // 5000.0)), DEFAULT_BAND_HZ)
-    spikes = _banded(usual, info, 1, (SPIKE_BAND_FROM_HZ, HIGHEST_FRACTION * info.rate_hz))
+    highest = HIGHEST_FRACTION * info.rate_hz
+    spikes = _banded(usual, info, 1, (SPIKE_BAND_FROM_HZ, highest))
     match name:
         case "25-600":
             return (published,)
         case "spike-band":
             return (spikes,)
+        case "wide":
+            return (_banded(usual, info, 1, (DEFAULT_BAND_HZ[0], highest)),)
         case "both":
             return published, spikes
         case _:

@@ -7,7 +7,7 @@ import numpy as np
 from decoder.session.model import Session, SessionMeta
 from firmware_bridge.hand import DOF_NAMES
 from firmware_bridge.nerve.motion import GESTURES, POSTURES, Schedule
-from firmware_bridge.nerve.subject import SCALE_UV, SimulatedSubject
+from firmware_bridge.nerve.subject import ALL_PARTS, SCALE_UV, Parts, SimulatedSubject
 
 
 def simulated_session(
@@ -21,14 +21,17 @@ def simulated_session(
     day: int = 0,
     preset: str = "default",
     crosstalk: bool = True,
+    parts: Parts = ALL_PARTS,
 ) -> Session:
     """Repetitions `from_repetition` and up of the subject with this number on a day, labelled by what the hand did.
 
     `seconds` ends it earlier. Other days are the same person: units lost and gained, contacts moved, new orders of the
-    movements. `crosstalk` False takes the muscles' share of the signal away.
+    movements. `crosstalk` False takes the muscles' share of the signal away, `parts` others.
     """
     schedule = Schedule(repetitions=from_repetition + repetitions - 1)
-    subject = SimulatedSubject(number, day, preset, n_channels, rate_hz, schedule, crosstalk=crosstalk)
+    subject = SimulatedSubject(
+        number, day, preset, n_channels, rate_hz, schedule, crosstalk=crosstalk, parts=parts
+    )
     per_repetition = subject.n_session_samples // schedule.repetitions
     first, n = (from_repetition - 1) * per_repetition, repetitions * per_repetition
     if seconds is not None:

@@ -22,6 +22,7 @@ def test_each_name_is_its_band_and_all_share_hop_window_and_reference() -> None:
     assert bands == {
         "25-600": [(25.0, 600.0)],
         "spike-band": [(300.0, 4500.0)],
+        "wide": [(25.0, 4500.0)],
         "both": [(25.0, 600.0), (300.0, 4500.0)],
         "25-600+power": [(25.0, 600.0), (300.0, 4500.0)],
     }
@@ -75,7 +76,7 @@ def test_without_masking_a_dead_channel_is_believed() -> None:
 
 
 def test_an_unknown_name_and_an_envelope_are_refused() -> None:
-    with pytest.raises(NervehandError, match="'wide': use default, 25-600"):
-        candidate("wide", NERVE)
+    with pytest.raises(NervehandError, match="'broad': use default, 25-600"):
+        candidate("broad", NERVE)
     with pytest.raises(NervehandError, match="an envelope has no band"):
         candidate("25-600", replace(NERVE, kind="envelope"))
