@@ -12,6 +12,7 @@ import typer
 
 import nervehand
 from firmware_bridge.errors import NervehandError
+from nervehand.cohort_command import cohort
 from nervehand.options import AnyWearer, Force, Json, OutSession, finite, free_to_write
 from nervehand.source_commands import add_source_commands
 
@@ -229,6 +230,7 @@ def replay(
 
 
 add_source_commands(app)
+app.command()(cohort)
 
 
 @app.command()

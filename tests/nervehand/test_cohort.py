@@ -6,15 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
 import nervehand.cohort as command
 from calibration.cohort import Plan
 from decoder.session.model import Session
 from firmware_bridge.errors import NervehandError
+from nervehand.cli import app
 from nervehand.cohort import Cohort, mean_records, read_records, run_cohort
-from nervehand.cohort_command import cohort as cohort_command
 from tests.calibration.subjects import session
 
 runner = CliRunner()
@@ -127,11 +126,20 @@ def test_means_leave_out_what_a_subject_does_not_have() -> None:
 
 
 def test_options_are_read_as_written(capsys: pytest.CaptureFixture[str]) -> None:
-    app = typer.Typer()
-    app.command()(cohort_command)
     done = runner.invoke(
         app,
-        ["--subjects", "2-3", "--repetitions", "2", "--models", "lda", "--no-losses", "--train-days", "0,3"],
+        [
+            "cohort",
+            "--subjects",
+            "2-3",
+            "--repetitions",
+            "2",
+            "--models",
+            "lda",
+            "--no-losses",
+            "--train-days",
+            "0,3",
+        ],
     )
     assert done.exit_code == 0, done.output
     assert [line.split()[0] for line in done.stdout.splitlines()[1:3]] == ["2", "3"]
@@ -150,9 +158,7 @@ def test_options_are_read_as_written(capsys: pytest.CaptureFixture[str]) -> None
     ],
 )
 def test_options_that_make_no_sense_are_refused(option: str, value: str, said: str) -> None:
-    app = typer.Typer()
-    app.command()(cohort_command)
-    done = runner.invoke(app, [option, value])
+    done = runner.invoke(app, ["cohort", option, value])
     assert isinstance(done.exception, NervehandError)
     assert said in str(done.exception)
     assert Made.asked == []
