@@ -91,8 +91,8 @@ CAP = 4.0
 FINEST_UV = 0.5
 """Below any amplifier's noise: what a cap grows from where a channel was flat."""
 TINY = 1e-9
-SIGMA = 1.2533
-"""The standard deviation of Gaussian noise over its mean magnitude, sqrt(pi / 2)."""
+SIGMA = 0.8862
+"""The standard deviation of Gaussian noise over its differences' mean magnitude, sqrt(pi) / 2."""
 TYPICAL_ROUGH, TYPICAL_LOWEST_ROUGH, TYPICAL_LEVEL, LOW_FOLLOWS, REFERENCES = range(5)
 ARRAY_MOVES = 0.35
 """Standard deviation of the logarithm of the array's level, from which it shows who follows."""

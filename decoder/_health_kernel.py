@@ -1,7 +1,7 @@
 """The compiled part of channel health that sees every sample: judgement, delay line, bridges, a frame's sums.
 
-Channels are padded to LANES. `line` (rows, width) holds the sample before the next one to leave, the delay line,
-and the samples under way; `marks` the cause for which each of them is masked, `runs` how far into a bridged
+Channels are padded to LANES. `line` (rows, width) holds 1 ms (`LAG`) of what has left, the delay line, and the
+samples under way; `marks` the cause for which each of them is masked, `runs` how far into a bridged
 stretch it lies (0: in none). Whatever happens to sample i is decided when sample i + delay is there.
 """
 
@@ -33,6 +33,7 @@ from decoder._health_layout import (
     GATHERED,
     HOLD,
     HOLDING,
+    LAG,
     LAST,
     LAST_OVER,
     LAST_SEEN,
@@ -112,7 +113,7 @@ def advance(
     """
     n_channels = samples.shape[1]
     delay, frame, index = plan[DELAY], plan[FRAME], now[NEXT]
-    history = delay + 1
+    history = delay + plan[LAG]
     to_end = frame - (index - delay) % frame
     rows = missing if missing > 0 else len(raw) - begin
     rows = min(rows, to_end, len(line) - history)
@@ -128,7 +129,10 @@ def advance(
     if index == now[START]:
         for c in range(n_channels):
             value = line[history, c]
-            lanes[c // LANES, BASE, c % LANES] = value if abs(value) < limit else np.float32(0.0)
+            value = value if abs(value) < limit else np.float32(0.0)
+            lanes[c // LANES, BASE, c % LANES] = value
+            for t in range(history):
+                line[t, c] = value
     uneasy = (
         missing > 0
         or stimulated
@@ -137,7 +141,7 @@ def advance(
         or now[CASCADE_START] >= 0
         or index <= now[STIMULATED_UNTIL]
     )
-    if uneasy or not _all_well(line, lanes, history, rows, limit):
+    if uneasy or not _all_well(line, lanes, history, plan[LAG], rows, limit):
         _walk(
             line, marks, runs, lanes, counts, now, plan, events, digital, begin, missing, limit, share, rows,
             n_channels,
@@ -151,10 +155,7 @@ def advance(
     first = index - delay
     skip = min(max(now[START] - first, 0), rows)
     if skip < rows:
-        if first + skip == now[START]:
-            for c in range(line.shape[1]):
-                line[skip, c] = line[skip + 1, c]
-        _gather(line, lanes, table, skip + 1, rows + 1, (first + skip) % frame)
+        _gather(line, lanes, table, plan[LAG], skip, rows, (first + skip) % frame)
         now[GATHERED] += rows - skip
         out = now[FIRST_OUT]
         _leave(
@@ -174,7 +175,12 @@ def advance(
 
 @compiled
 def _all_well(
-    line: NDArray[np.float32], lanes: NDArray[np.float32], history: int, rows: int, limit: np.float32
+    line: NDArray[np.float32],
+    lanes: NDArray[np.float32],
+    history: int,
+    lag: int,
+    rows: int,
+    limit: np.float32,
 ) -> bool:
     """Whether nothing in these samples wants a closer look; if so, they have been taken note of."""
     one, zero = np.float32(1.0), np.float32(0.0)
@@ -186,6 +192,7 @@ def _all_well(
             own[UNWELL * LANES + c] = zero
         for t in range(rows):
             row = line[history + t, group * LANES : (group + 1) * LANES]
+            earlier = line[history + t - lag, group * LANES : (group + 1) * LANES]
             for c in range(LANES):
                 value = row[c]
                 same = value == own[LAST_SEEN * LANES + c]
@@ -195,7 +202,7 @@ def _all_well(
                 well = (
                     (abs(value) < limit)
                     & (repeats < own[FLAT_AT * LANES + c])
-                    & (abs(value - own[BASE * LANES + c]) <= own[THRESHOLD * LANES + c])
+                    & (abs(value - earlier[c]) <= own[THRESHOLD * LANES + c])
                 )
                 own[UNWELL * LANES + c] = own[UNWELL * LANES + c] if well else one
         unwell = zero
@@ -230,7 +237,8 @@ def _walk(
     n_channels: int,
 ) -> None:
     """Row by row: who is masked, what is an artefact, what is bridged."""
-    delay, history, index = plan[DELAY], plan[DELAY] + 1, now[NEXT]
+    delay, lag, index = plan[DELAY], plan[LAG], now[NEXT]
+    history = delay + lag
     bad = np.zeros(n_channels, np.int64)
     for t in range(rows):
         i, at = index + t, history + t
@@ -256,7 +264,10 @@ def _walk(
                     bad[c] = RAILED if abs(value) < np.inf else NOT_FINITE
                 elif repeats >= lanes[g, FLAT_AT, k]:
                     bad[c] = FLAT
-                if abs(value - lanes[g, BASE, k]) > lanes[g, THRESHOLD, k]:
+                far = abs(value - line[at - lag, c])
+                if now[RUN_START] >= 0:  # from where it was before the artefact
+                    far = max(far, abs(value - lanes[g, ANCHOR, k]))
+                if far > lanes[g, THRESHOLD, k]:
                     if i - counts[LAST_OVER, c] > plan[QUIET]:
                         counts[ONSET, c] = i
                         began = True
@@ -279,7 +290,7 @@ def _walk(
                 start = i
                 if missing == 0:
                     start = (now[CASCADE_START] if struck else i) - plan[LEAD]
-                _begin_run(line, marks, lanes, counts, now, start, i, index, history, n_channels)
+                _begin_run(line, marks, lanes, counts, now, start, i, delay, history - index, n_channels)
                 for k in range(now[RUN_START], i):
                     runs[history + k - index] = k - now[RUN_START] + 1 + now[RUN_BIAS]
             runs[at] = i - now[RUN_START] + 1 + now[RUN_BIAS]
@@ -303,7 +314,7 @@ def _walk(
             if held:
                 now[MARKED_UNTIL] = i
             if now[RUN_START] >= 0:
-                _end_run(line, lanes, now, i, index, history, n_channels)
+                _end_run(line, now, i, delay, history - index, n_channels)
         leaving = i - delay
         if now[RUN_START] >= 0 and leaving >= now[RUN_START]:
             # Nobody knows yet where it ends: from the last good sample to the channel's mean, and along it.
@@ -312,7 +323,7 @@ def _walk(
                 along = np.float32(1.0)
             elif delay > 0:
                 along = np.float32(min((leaving - now[RUN_START] + 1) / (delay + 1.0), 1.0))
-            bridge = line[t + 1]
+            bridge = line[t + lag]
             for c in range(n_channels):
                 anchor, base = lanes[c // LANES, ANCHOR, c % LANES], lanes[c // LANES, BASE, c % LANES]
                 bridge[c] = anchor + (base - anchor) * along
@@ -371,16 +382,16 @@ def _begin_run(
     now: NDArray[np.int64],
     start: int,
     i: int,
-    index: int,
-    history: int,
+    delay: int,
+    shift: int,
     n_channels: int,
 ) -> None:
     """A bridged stretch begins at `start`, or as far back as the delay line and the last bridge allow."""
-    start = max(start, i - (history - 1), now[START], now[RUN_END])
+    start = max(start, i - delay, now[START], now[RUN_END])
     now[RUN_START] = start
     # Without a sample before it there is nothing to bridge from: all of it is masked.
     now[RUN_BIAS] = 0 if start > now[START] else 1 << 40
-    at = history + start - index
+    at = start + shift
     for c in range(n_channels):
         own, k = lanes[c // LANES], c % LANES
         own[ANCHOR, k], counts[ANCHORED, c] = own[BASE, k], NONE
@@ -390,27 +401,25 @@ def _begin_run(
             counts[HOLD, c] = 0  # what it fell ill of is what is being bridged
     for k in range(start, i):
         for c in range(n_channels):
-            marks[history + k - index, c] = counts[ANCHORED, c]
+            marks[k + shift, c] = counts[ANCHORED, c]
 
 
 @compiled
 def _end_run(
     line: NDArray[np.float32],
-    lanes: NDArray[np.float32],
     now: NDArray[np.int64],
     i: int,
-    index: int,
-    history: int,
+    delay: int,
+    shift: int,
     n_channels: int,
 ) -> None:
     """A straight line over what of the stretch has not left yet, up to sample i, the first good one."""
-    start = max(now[RUN_START], i - (history - 1))
-    n, before = i - start, line[history + start - 1 - index]
-    after = line[history + i - index]
+    start = max(now[RUN_START], i - delay)
+    n, before, after = i - start, line[start - 1 + shift], line[i + shift]
     if now[RUN_BIAS] == 0:
         for k in range(n):
             along = np.float32((k + 1.0) / (n + 1.0))
-            row = line[history + start + k - index]
+            row = line[start + k + shift]
             for c in range(n_channels):
                 row[c] = before[c] + (after[c] - before[c]) * along
     now[RUN_START], now[RUN_END] = -1, i
@@ -421,25 +430,27 @@ def _gather(
     line: NDArray[np.float32],
     lanes: NDArray[np.float32],
     table: NDArray[np.float32],
+    lag: int,
     begin: int,
     end: int,
     place: int,
 ) -> None:
-    """Add rows of the line to the sums of their frame, in which the first is row `place`.
+    """Add rows `begin` to `end` that leave to the sums of their frame, in which the first is row `place`.
 
     Levels are winsorised means (Huber, Ann. Math. Stat. 1964): what exceeds the cap counts as the cap.
     """
     for group in range(len(lanes)):
         own = lanes[group].reshape(-1)
         for t in range(begin, end):
-            row = line[t, group * LANES : (group + 1) * LANES]
-            before = line[t - 1, group * LANES : (group + 1) * LANES]
+            row = line[t + lag, group * LANES : (group + 1) * LANES]
+            before = line[t + lag - 1, group * LANES : (group + 1) * LANES]
+            earlier = line[t, group * LANES : (group + 1) * LANES]
             wave = table[place + t - begin]
             a1, b1, a2, b2, a3, b3 = wave[0], wave[1], wave[2], wave[3], wave[4], wave[5]
             for c in range(LANES):
                 value = row[c] - own[BASE * LANES + c]
                 own[SUM * LANES + c] += value
-                own[LEVEL_SUM * LANES + c] += min(abs(value), own[CAP_LEVEL * LANES + c])
+                own[LEVEL_SUM * LANES + c] += min(abs(row[c] - earlier[c]), own[CAP_LEVEL * LANES + c])
                 own[ROUGH_SUM * LANES + c] += min(abs(row[c] - before[c]), own[CAP_ROUGH * LANES + c])
                 own[POWER_SUM * LANES + c] += value * value
                 own[QUADRATURE * LANES + c] += value * a1
@@ -472,20 +483,21 @@ def _leave(
         for i in range(len(flat_mask)):
             flat_mask[i] = False
         if n_channels == line.shape[1]:
-            source, target = line[skip + 1 : rows + 1].reshape(-1), samples.reshape(-1)
+            source, target = line[skip + plan[LAG] : rows + plan[LAG]].reshape(-1), samples.reshape(-1)
             for i in range(len(target)):
                 target[i] = source[i]
         else:
             for t in range(skip, rows):
-                row, out = line[t + 1], samples[t - skip]
+                row, out = line[t + plan[LAG]], samples[t - skip]
                 for c in range(n_channels):
                     out[c] = row[c]
         return
     shown_any = 0
     for t in range(skip, rows):
-        row, mark, out, masked = line[t + 1], marks[t + 1], samples[t - skip], mask[t - skip]
-        long = runs[t + 1] > plan[BRIDGE]
-        now[BRIDGED] += runs[t + 1] > 0
+        at = t + plan[LAG]
+        row, mark, out, masked = line[at], marks[at], samples[t - skip], mask[t - skip]
+        long = runs[at] > plan[BRIDGE]
+        now[BRIDGED] += runs[at] > 0
         shown_any = 0
         for c in range(n_channels):
             cause = int(mark[c])

@@ -32,8 +32,8 @@ LANE_ROWS = QUADRATURE + 2 * HARMONICS
 ) = range(19)  # fmt: skip
 # `plan` (int64): settings in samples.
 (
-    DELAY, FRAME, CLEAN, BRIDGE, LEAD, TOGETHER, QUIET, TAIL, LONGEST, STIMULATION_TAIL, LINES, SAY, PLAN_ROWS,
-) = range(13)  # fmt: skip
+    DELAY, FRAME, CLEAN, BRIDGE, LEAD, TOGETHER, QUIET, TAIL, LONGEST, STIMULATION_TAIL, LINES, SAY, LAG, PLAN_ROWS,
+) = range(14)  # fmt: skip
 NEVER = -(1 << 60)
 # Rows of `slow` (float64 per channel): of the frame, then smoothed, then for how many frames a condition prevailed.
 (

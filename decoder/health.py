@@ -40,12 +40,14 @@ ROWS = 1024
 """Samples taken at a time: 64 KiB for 16 channels stay in a core's cache."""
 LEAST_FRAME = 64
 TOGETHER_S = 0.001
+LAG_S = 0.001
+"""Levels and excursions are of differences over so long: a slow wander, which the filters take away, has no part."""
 LEAD_S = 0.0005
 """What is blanked before an artefact's first excursion: its rise."""
 TAIL_S = 0.0005
 QUIET_S = 0.01
 """Without an excursion for so long, the channel's next one is an onset: muscle at work is rarely so quiet."""
-LONGEST_S = 0.5
+LONGEST_S = 0.1
 """What lasts longer is no artefact but a signal that has grown: it passes, and the channel's level follows."""
 SAY_S = 1.0
 DEAD_FOR_S, LONG_KNOWN_S, LEARN_S = 10.0, 20.0, 1.0
@@ -139,9 +141,10 @@ class ChannelHealth:
         self._limits = _limits(s, frame / info.rate_hz)
         self._share = s.artefact_share
         self._table = _mains_table(info, frame)
-        self._line = np.zeros((self.delay + 1 + ROWS, width), np.float32)
-        self._marks = np.zeros((self.delay + 1 + ROWS, width), np.uint8)
-        self._runs = np.zeros(self.delay + 1 + ROWS, np.int64)
+        rows = int(self._plan[at.DELAY] + self._plan[at.LAG]) + ROWS
+        self._line = np.zeros((rows, width), np.float32)
+        self._marks = np.zeros((rows, width), np.uint8)
+        self._runs = np.zeros(rows, np.int64)
         self._lanes = np.zeros((groups, at.LANE_ROWS, LANES), np.float32)
         self._slow = np.zeros((at.SLOW_ROWS, self._n_channels))
         self._counts = np.zeros((at.COUNT_ROWS, self._n_channels), np.int64)
@@ -282,6 +285,7 @@ def _plan(s: HealthSettings, info: StreamInfo) -> NDArray[np.int64]:
     plan[at.DELAY] = delay_samples(s, info.rate_hz)
     plan[at.FRAME] = max(samples(s.frame_s), LEAST_FRAME)
     plan[at.CLEAN], plan[at.BRIDGE] = samples(s.clean_s), samples(s.bridge_s)
+    plan[at.LAG] = max(samples(LAG_S), 1)
     plan[at.LEAD], plan[at.TAIL] = samples(LEAD_S), max(samples(TAIL_S), 1)
     plan[at.TOGETHER], plan[at.QUIET] = max(samples(TOGETHER_S), 1), max(samples(QUIET_S), 1)
     plan[at.LONGEST], plan[at.SAY] = samples(LONGEST_S), samples(SAY_S)
