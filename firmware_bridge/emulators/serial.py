@@ -53,7 +53,7 @@ class SerialEmulator:
     and the port.
 
     `requests` are the types of the frames that the host sent, `sent_blocks` how many blocks were made into frames,
-    and `finished` is set when no block is left.
+    `overflown_samples` how many found the buffer of a clocked device full, and `finished` is set when no block is left.
 
     Everything happens in one thread; the methods return when it has done what they ask. An error in that thread
     is raised when the context ends.
@@ -73,7 +73,7 @@ class SerialEmulator:
             raise NervehandError(
                 f"emulator speed is {speed}: give a positive factor, or None for flow control"
             )
-        self.sent_blocks = 0
+        self.sent_blocks = self.overflown_samples = 0
         self.requests: list[int] = []
         self.finished = threading.Event()
         self._description = Description(info, firmware)
@@ -222,8 +222,11 @@ class SerialEmulator:
                 wait_s = start_s + (block.first_sample + block.n_samples - first) / rate_hz - time.monotonic()
                 if wait_s > 0:
                     return wait_s
-            if self._stream and not self._is_stalled and self._n_waiting < FIFO:
-                self._send(block)
+            if self._stream and not self._is_stalled:
+                if self._n_waiting < FIFO:
+                    self._send(block)
+                else:
+                    self.overflown_samples += block.n_samples
             self._next = next(self._blocks, None)
             if self._next is None:
                 self.finished.set()
