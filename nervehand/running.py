@@ -130,7 +130,7 @@ def run_live(
     if hand not in HANDS:
         raise NervehandError(f"there is no hand {hand!r}: use {' or '.join(HANDS)}")
     bundle = read_bundle(bundle_path)
-    log = SourceLog()
+    log = SourceLog(has_screen=not (headless or as_json))
     source = open_source(address, start_s=start_s, on_event=log)
     with naming(bundle_path):
         bundle.require_stream(source.info)

@@ -13,9 +13,13 @@ logger = logging.getLogger(__name__)
 
 
 class SourceLog:
-    """Takes the events of a supervised source. `said` holds the first MOST_REMEMBERED; `count` counts all."""
+    """Takes the events of a supervised source. `said` holds the first MOST_REMEMBERED; `count` counts all.
 
-    def __init__(self) -> None:
+    `has_screen`: they are shown elsewhere, and a line on the terminal would spoil the picture.
+    """
+
+    def __init__(self, has_screen: bool = False) -> None:
+        self._level = logging.INFO if has_screen else logging.WARNING
         self.said: list[SourceEvent] = []
         self.count = 0
         self._listeners: list[Callable[[SourceEvent], None]] = []
@@ -28,7 +32,7 @@ class SourceLog:
         self.count += 1
         if len(self.said) < MOST_REMEMBERED:
             self.said.append(event)
-        logger.warning("source %s at sample %d: %s", event.kind, event.sample_index, event.text)
+        logger.log(self._level, "source %s at sample %d: %s", event.kind, event.sample_index, event.text)
         for listener in self._listeners:
             listener(event)
 

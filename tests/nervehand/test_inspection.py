@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +19,7 @@ from decoder.session.model import Session
 from firmware_bridge.emulators.serial import SerialEmulator
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.stream import LinkCounters, SignalBlock, StreamInfo
+from nervehand import inspection
 from nervehand.inspection import Inspection, Listener, impedance_of, remarks
 from nervehand.inspection_table import channel_table, inspection_json, print_inspection
 from tests.nervehand.conftest import Run
@@ -187,7 +191,7 @@ def test_a_device_is_inspected_on_its_line(run: Run, small_session: Session, tmp
         for at in range(0, len(counts), 25)
     )
     with SerialEmulator(small_session.info, served, tmp_path / "port", speed=1.0) as emulator:
-        result = run("inspect", f"serial:{emulator.port}", "--seconds", 1.5, "--json")
+        result = run("inspect", f"serial:{emulator.port}", "--seconds", 4, "--json")
     assert result.status == 0, result.err
     said = json.loads(result.out)
     assert said["link"]["bad_frames"] == 0
@@ -195,6 +199,28 @@ def test_a_device_is_inspected_on_its_line(run: Run, small_session: Session, tmp
     assert said["rate_nominal_hz"] == small_session.info.rate_hz
     assert said["rate_measured_hz"] > 0
     assert said["samples"] > 0
+
+
+def test_ctrl_c_shows_what_there_is(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = threading.Event()
+
+    class Counting(Listener):
+        def add(self, block: SignalBlock) -> None:
+            super().add(block)
+            if self.samples >= 1000:
+                heard.set()
+
+    def interrupt() -> None:
+        if heard.wait(60):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(inspection, "Listener", Counting)
+    thread = threading.Thread(target=interrupt, daemon=True)
+    thread.start()
+    result = run("inspect", "simulated", "--seconds", 3600, "--json")
+    thread.join(60)
+    assert result.status == 0, result.err
+    assert json.loads(result.out)["samples"] >= 1000
 
 
 def test_a_device_that_is_not_there_is_one_clear_error(run: Run, tmp_path: Path) -> None:
