@@ -162,8 +162,10 @@ def encode_info(capabilities: HandCapabilities) -> bytes:
 def decode_info(data: bytes, source: str) -> HandCapabilities:
     """What the hand says of itself; `source` says how it was read."""
     body = _unseal(data, max(len(data), _INFO.size + _CRC.size), "info")
-    _, watchdog_ms, action, *rest = _INFO.unpack(body[: _INFO.size])
+    head, watchdog_ms, action, *rest = _INFO.unpack(body[: _INFO.size])
     name = body[_INFO.size :]
+    if head & 0x0F:
+        raise FrameError(f"info opcode 0x{head & 0x0F:x} is unknown")
     if len(name) != rest[-1] or action >= len(_WATCHDOG_CODES):
         raise FrameError(f"info frame is inconsistent: {data.hex()}")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -76,6 +77,13 @@ def test_noise_is_refused_and_never_crashes(data: bytes) -> None:
     for decode in (protocol.decode_command, protocol.decode_state, lambda d: protocol.decode_info(d, "test")):
         with pytest.raises(FrameError):
             decode(data)
+
+
+def test_a_frame_of_another_kind_is_no_info() -> None:
+    body = bytearray(protocol.encode_info(VIRTUAL_HAND)[:-2])
+    body[0] |= protocol.MOVE
+    with pytest.raises(FrameError, match="opcode 0x1"):
+        protocol.decode_info(bytes(body) + binascii.crc_hqx(body, 0xFFFF).to_bytes(2, "little"), "test")
 
 
 @given(frame=st.sampled_from([MOVE, PING, STATE]), bits=st.sets(st.integers(0, 143), min_size=1, max_size=3))

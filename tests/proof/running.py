@@ -101,8 +101,10 @@ def run_one(proof: ProofTest, run: Run, limit_s: float, stop: threading.Event) -
         start = time.monotonic()
         code, output = _pytest([proof.test, *options], limit_s, stop)
         seconds = time.monotonic() - start
-        said = json.loads(path.read_text()) if path.exists() else {"outcome": "failed"}
-    result = Result(said["outcome"], round(seconds, 1), date, said.get("figures", {}), said.get("why", ""))
+        said = json.loads(
+            path.read_text() if path.exists() else '{"outcome": "failed", "why": "", "figures": {}}'
+        )
+    result = Result(said["outcome"], round(seconds, 1), date, said["figures"], said["why"])
     if code is None:
         return replace(result, outcome="failed", why=f"ended after {seconds:.0f} s", output=output)
     if code != 0 or result.outcome == "failed":
