@@ -9,6 +9,7 @@ from decoder.conditioning import ConditioningSettings
 from decoder.conditioning_design import default_settings, paper_settings
 from decoder.features import FeatureSettings
 from decoder.normalisation import Compression
+from firmware_bridge.errors import NervehandError
 from firmware_bridge.stream import StreamInfo
 
 Band = Literal["default", "paper"]
@@ -31,6 +32,13 @@ class FrontEndChoice:
     def compress(self, feature_names: tuple[str, ...]) -> tuple[Compression, ...]:
         """The compression of each column 'channel/feature'."""
         return tuple(self.compression.get(name.rsplit("/", 1)[1], "none") for name in feature_names)
+
+
+def band_named(name: str) -> Band:
+    """The band of that name; NervehandError where there is none."""
+    if name not in BANDS:
+        raise NervehandError(f"band {name!r} is not known: use {' or '.join(BANDS)}")
+    return name
 
 
 def default_front_end(info: StreamInfo, hop_s: float = HOP_S, band: Band = "default") -> FrontEndChoice:

@@ -12,7 +12,7 @@ from firmware_bridge.arrival import ArrivalRate
 from firmware_bridge.errors import LinkError, NervehandError, SourceLostError, StreamMismatchError
 from firmware_bridge.stream import Device, LinkCounters, SignalBlock, StreamInfo
 
-SourceEventKind = Literal["lost", "reconnected", "began anew", "repeated", "rate", "mismatch"]
+SourceEventKind = Literal["lost", "reconnected", "began anew", "repeated", "rate", "mismatch", "input"]
 
 _NEAR_S = 0.25
 """How far a counter may be from where the host's clock has it; going back by less is a repetition."""
@@ -31,12 +31,13 @@ class SourceEvent:
     "lost": the link failed or fell silent. "reconnected": samples come again. "began anew": the device counts its
     samples from elsewhere; the index goes on, its loss estimated by the host's clock. "repeated": samples came
     again and were dropped. "rate": they come at another rate than the stream's. "mismatch": what came back is
-    another stream.
+    another stream. "input": a person moved the intent of a simulated one; `value` is the index of the gesture.
     """
 
     sample_index: int
     kind: SourceEventKind
     text: str
+    value: int = 0
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.front_end import Band, default_front_end
+from calibration.front_end import Band, band_named, default_front_end
 from calibration.shapes import random_step_network
 from calibration.stepgraph import StepNetwork, build_step_graph, to_whole_numbers
 from decoder.bundle import Bundle, FeatureSpec, Manifest, OutputSpec, StreamSpec, Training
@@ -327,20 +327,22 @@ def machine() -> str:
 
 
 def run_bench(
-    channels: int, rate_hz: float, hop_ms: float, network: str, runs: int, *, as_json: bool
+    channels: int, rate_hz: float, hop_ms: float, network: str, runs: int, band: str, *, as_json: bool
 ) -> None:
     """Measure and print."""
     from rich.console import Console
     from rich.table import Table
 
     console = Console(stderr=True)
-    settings = BenchSettings(channels, rate_hz, hop_ms, network, runs)
+    settings = BenchSettings(channels, rate_hz, hop_ms, network, runs, band_named(band))
     with console.status("bench") as status:
         figures = measure(settings, status.update)
     if as_json:
         print_json(figures)
         return
-    table = Table(title=f"µs per hop, {channels} channels, {rate_hz:g} Hz, hop {hop_ms:g} ms, {network}")
+    table = Table(
+        title=f"µs per hop, {channels} channels, {rate_hz:g} Hz, hop {hop_ms:g} ms, {network}, band {band}"
+    )
     for column in ("", "hot p50", "hot p99", "paced p50", "paced p99"):
         table.add_column(column, justify="left" if not column else "right")
     rows = {

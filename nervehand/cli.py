@@ -19,6 +19,7 @@ from nervehand.source_commands import add_source_commands
 if TYPE_CHECKING:
     from decoder.session.model import Session
 
+BAND_HELP = "default (of a nerve its spikes, from 300 Hz) or paper (25 to 600 Hz)."
 app = typer.Typer(
     name="nervehand",
     help="A real-time decoder for prosthetic hands: nerve signals in, six degrees of freedom out.",
@@ -61,9 +62,12 @@ def _options(
 @app.command()
 def demo(
     seconds: Annotated[float, typer.Option(help="How long to run.", min=0.5, callback=finite)] = 30.0,
-    seed: Annotated[
-        int, typer.Option(help="Where the simulated session begins: another seed, another order.", min=0)
-    ] = 0,
+    day: Annotated[
+        int, typer.Option(help="Which day of the simulated subject; the decoder learned from day 0.", min=0)
+    ] = 1,
+    steer: Annotated[
+        bool, typer.Option("--steer", help="Move the intent by keys 0 to 8, instead of cues.")
+    ] = False,
     record: Annotated[
         Path | None, typer.Option("--record", metavar="OUT.nwb", help="Record the session while it runs.")
     ] = None,
@@ -80,16 +84,23 @@ def demo(
         free_to_write(record, force=None)
     if picture is not None:
         free_to_write(picture, force=True)
-    run_demo(seconds, seed, record, picture, headless=headless, as_json=as_json)
+    run_demo(seconds, day, record, picture, steer=steer, headless=headless, as_json=as_json)
 
 
 @app.command()
 def simulate(
     out: OutSession,
-    seed: Annotated[int, typer.Option(help="Which simulated subject.", min=0)] = 1,
+    subject: Annotated[int, typer.Option(help="Which simulated subject.", min=0)] = 1,
+    day: Annotated[
+        int, typer.Option(help="Which day of it: others are the same person, drifted.", min=0)
+    ] = 0,
+    preset: Annotated[str, typer.Option(help="easy, default or hard.")] = "default",
+    crosstalk: Annotated[
+        bool, typer.Option("--crosstalk/--no-crosstalk", help="Whether the muscles nearby are heard.")
+    ] = True,
     repetitions: Annotated[int, typer.Option(help="How often each movement is made.", min=1)] = 10,
     from_repetition: Annotated[
-        int, typer.Option(help="Begin here: later repetitions of a seed are the same person, unseen.", min=1)
+        int, typer.Option(help="Begin here: later repetitions of the same day.", min=1)
     ] = 1,
     seconds: Annotated[
         float | None, typer.Option(help="End after this much.", min=0.1, callback=finite)
@@ -103,7 +114,17 @@ def simulate(
     from nervehand.simulate import simulated_session
 
     free_to_write(out, force)
-    session = simulated_session(seed, repetitions, channels, rate, from_repetition, seconds)
+    session = simulated_session(
+        subject,
+        repetitions,
+        channels,
+        rate,
+        from_repetition,
+        seconds,
+        day=day,
+        preset=preset,
+        crosstalk=crosstalk,
+    )
     write_session(session, out)
     print(_described(out, session.n_samples, session.info.rate_hz, session.info.n_channels))
 
@@ -154,6 +175,7 @@ def fit(
             "Where neither is given: yes, unless there is ground truth.",
         ),
     ] = None,
+    band: Annotated[str, typer.Option(help=BAND_HELP)] = "default",
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -162,7 +184,10 @@ def fit(
     try:
         from nervehand.fitting import run_fit
 
-        run_fit(sessions, out, network, _numbers(repetitions), seed, threads, cues, as_json=as_json)
+        run_fit(
+            sessions, out, network, _numbers(repetitions), seed, threads, cues, band,
+            as_json=as_json,
+        )  # fmt: skip
     except ModuleNotFoundError as error:
         raise NervehandError(f"fitting needs {error.name}: install nervehand[train]") from error
 
@@ -240,6 +265,7 @@ def bench(
     hop: Annotated[float, typer.Option(help="Hop in milliseconds.", min=0.1, callback=finite)] = 20.0,
     network: Annotated[str, typer.Option(help="paper or compact.")] = "paper",
     runs: Annotated[int, typer.Option(help="Interleaved runs of each chain.", min=1)] = 5,
+    band: Annotated[str, typer.Option(help=BAND_HELP)] = "paper",
     as_json: Json = False,
 ) -> None:
     """Compute per hop by stage beside its baselines, hot (back to back) and paced (one hop at a time)."""
@@ -247,7 +273,22 @@ def bench(
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     from nervehand.bench import run_bench
 
-    run_bench(channels, rate, hop, network, runs, as_json=as_json)
+    run_bench(channels, rate, hop, network, runs, band, as_json=as_json)
+
+
+@app.command()
+def bands(
+    preset: Annotated[str, typer.Option(help="easy, default or hard.")] = "default",
+    subjects: Annotated[int, typer.Option(help="How many subjects, from the first.", min=1)] = 10,
+    repetitions: Annotated[int, typer.Option(help="How often each movement is made on a day.", min=2)] = 5,
+    as_json: Json = False,
+) -> None:
+    """Where the simulated nerve's axons and muscles are in the spectrum, and what a decoder makes of each."""
+    try:
+        from nervehand.bands import FRONT_ENDS, run_bands
+    except ImportError as error:
+        raise NervehandError(f"scoring needs {error.name}: install nervehand[train]") from error
+    run_bands(range(1, subjects + 1), preset, repetitions, FRONT_ENDS, as_json=as_json)
 
 
 @app.command()

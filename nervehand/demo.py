@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 from importlib.resources import as_file, files
 from pathlib import Path
 
 from decoder.bundle import Bundle, read_bundle
 from firmware_bridge.errors import NervehandError
-from firmware_bridge.nerve.motion import GESTURES, Schedule
+from firmware_bridge.nerve.motion import GESTURES, Schedule, SteeredMotion
 from firmware_bridge.nerve.subject import SCALE_UV, SimulatedSubject
 from firmware_bridge.sources.simulated import BLOCK_S, SimulatedSource
+from nervehand.keys import keys_pressed
 from nervehand.output import print_json
 from nervehand.picture import PictureScreen
 from nervehand.screen import NoScreen, Screen
+from nervehand.source_log import SourceLog
 from nervehand.virtual_hand import drive_virtual_hand
 
 SUBJECT, TRAINED_DAY, TRAINED_REPETITIONS = 1, 0, 10
 """The shipped bundle learned from this day of the subject; the demo plays later ones."""
+KEYS = "012345678"
+"""What a person presses for each of GESTURES."""
 
 
 def demo_bundle() -> Bundle:
@@ -26,19 +31,29 @@ def demo_bundle() -> Bundle:
 
 
 def run_demo(
-    seconds: float, seed: int, record: Path | None, picture: Path | None, *, headless: bool, as_json: bool
+    seconds: float,
+    day: int,
+    record: Path | None,
+    picture: Path | None,
+    *,
+    steer: bool,
+    headless: bool,
+    as_json: bool,
 ) -> None:
-    """Run for `seconds`; `seed` counts the days skipped since the first after the bundle's.
+    """Run for `seconds` on a day of the subject; `steer` lets keys say what it intends, instead of cues.
 
     `record` names a session to write, `picture` an SVG file to draw the screen into (and nowhere else).
     """
     bundle = demo_bundle()
-    schedule = Schedule()
-    schedule = Schedule(repetitions=1 + int(seconds / (schedule.trial_s * (len(GESTURES) - 1))))
-    subject = SimulatedSubject(SUBJECT, TRAINED_DAY + 1 + seed, schedule=schedule)
+    trial_s = Schedule().trial_s
+    schedule = Schedule(repetitions=1 + int(seconds / (trial_s * (len(GESTURES) - 1))))
+    subject = SimulatedSubject(SUBJECT, day, schedule=schedule)
     rate_hz = subject.info.rate_hz
+    if steer:
+        subject.motion = SteeredMotion(subject.person, SUBJECT, day, rate_hz)
+    log = SourceLog()
     source = SimulatedSource(
-        subject, block_samples=round(BLOCK_S * rate_hz), n_samples=round(seconds * rate_hz)
+        subject, block_samples=round(BLOCK_S * rate_hz), n_samples=round(seconds * rate_hz), on_event=log
     )
 
     screen: Screen | None = NoScreen() if headless or as_json else None
@@ -49,20 +64,29 @@ def run_demo(
     def cue_at(sample_index: int) -> str:
         return GESTURES[int(subject.truth(sample_index, 1).cue[0])][0]
 
-    summary = drive_virtual_hand(
-        "nervehand demo: simulated nerve, virtual hand over Bluetooth LE",
-        source,
-        bundle,
-        screen=screen,
-        who="demo",
-        cue_at=cue_at,
-        record=record,
-        scale_uv=SCALE_UV,
-    )
+    def pressed(key: str) -> None:
+        if key in KEYS:
+            source.steer(KEYS.index(key))
+
+    title = "nervehand demo: simulated nerve, virtual hand over Bluetooth LE"
+    if steer:
+        title = "keys: " + "  ".join(f"{key} {name}" for key, (name, _) in zip(KEYS, GESTURES, strict=True))
+    with keys_pressed(pressed) if steer else contextlib.nullcontext():
+        summary = drive_virtual_hand(
+            title,
+            source,
+            bundle,
+            screen=screen,
+            who="demo",
+            cue_at=cue_at,
+            record=record,
+            scale_uv=SCALE_UV,
+            source_log=log,
+        )
     if picture is not None and not painter.save(picture):
         raise NervehandError(f"{picture}: nothing was decoded in {seconds:g} s to draw: run for longer")
     conditioning = bundle.coefficients.describe()
     if as_json:
-        print_json(summary.to_json() | {"conditioning": conditioning})
+        print_json(summary.to_json() | {"conditioning": conditioning, "inputs": log.to_json()})
     else:
         print(f"{summary.describe()}\nconditioning: {conditioning}")

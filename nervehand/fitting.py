@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 import nervehand
 from calibration.fit import FitOptions, SourceSession, fit
+from calibration.front_end import band_named
 from calibration.training import Progress as TrainingProgress
 from decoder.bundle import write_bundle
 from decoder.session.reader import read_session
@@ -33,13 +34,14 @@ def run_fit(
     seed: int,
     threads: int,
     cues: bool | None,
+    band: str,
     *,
     as_json: bool,
 ) -> None:
     """Fit and write; prints what was made."""
     started = time.monotonic()
     sources = [SourceSession(read_session(path), file_sha256(path)) for path in paths]
-    options = FitOptions(network, repetitions, seed, threads, nervehand.__version__, cues)
+    options = FitOptions(network, repetitions, seed, threads, nervehand.__version__, cues, band_named(band))
     stopped = False
 
     def ask_to_stop(number: int, frame: FrameType | None) -> None:

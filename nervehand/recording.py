@@ -133,7 +133,11 @@ class LiveRecorder:
         self._waiting.append(lambda writer: writer.note(Note(writer.present_sample, text)))
 
     def source_event(self, event: SourceEvent) -> None:
-        """What happened to the source, as a note at the last sample."""
+        """What happened to the source, as a note at the last sample; a person's input as an event at its own."""
+        if event.kind == "input":
+            given = Event(event.sample_index, EventKind.INPUT, event.value)
+            self._unless_stopped(lambda writer: writer.event(given))
+            return
         text = f"source {event.kind}: {event.text}"
         self._unless_stopped(lambda writer: writer.note(Note(writer.present_sample, text)))
 

@@ -33,6 +33,7 @@ class EventKind(IntEnum):
     UNMASKED = 14  # it no longer is: which, and what the cause was
     ARTEFACT = 15  # blanked: channels hit, samples
     FILLED = 16  # lost before here and bridged: samples, with those since the last such event
+    INPUT = 17  # a person moved the intent of a simulated one: index of the gesture
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from queue import SimpleQueue
 
 from firmware_bridge.errors import NervehandError
+from firmware_bridge.nerve.motion import GESTURES, SteeredMotion
 from firmware_bridge.nerve.physiology import COHORT, PRESETS
 from firmware_bridge.nerve.subject import SimulatedSubject
 from firmware_bridge.pacing import paced
 from firmware_bridge.sources import Found
 from firmware_bridge.stream import LinkCounters, SignalBlock, StreamInfo
+from firmware_bridge.supervised import SourceEvent
 
 ADDRESS = "simulated[:PRESET[/SUBJECT[/DAY]]]"
 BLOCK_S = 0.005  # what a front-end delivers at a time
@@ -21,7 +24,8 @@ class SimulatedSource:
     """Blocks of the subject, paced by their own samples, or as fast as they are taken.
 
     Begins at `first_sample` of the subject's day. `is_paced` False drops the waiting; the samples are the same.
-    `clock_ns` is the host's clock, and `wait` how its passing is waited for (see `paced`).
+    `clock_ns` is the host's clock, and `wait` how its passing is waited for (see `paced`). `on_event` hears of what
+    `steer` asked for, before the first block that may hold it.
     """
 
     def __init__(
@@ -33,6 +37,7 @@ class SimulatedSource:
         first_sample: int = 0,
         clock_ns: Callable[[], int] = time.monotonic_ns,
         wait: Callable[[float], bool] | None = None,
+        on_event: Callable[[SourceEvent], None] = lambda event: None,
     ) -> None:
         if block_samples < 1:
             raise NervehandError(f"blocks of {block_samples} samples: give at least one")
@@ -43,6 +48,8 @@ class SimulatedSource:
         self._closed.set()
         self._wait = self._closed.wait if wait is None else wait
         self.counters = LinkCounters()
+        self._on_event = on_event
+        self._asked: SimpleQueue[int] = SimpleQueue()
 
     @property
     def info(self) -> StreamInfo:
@@ -62,10 +69,32 @@ class SimulatedSource:
             n = self._block_samples
             if self._n_samples is not None:
                 n = min(n, self._n_samples - done)
-            block = self._subject.block(self._first_sample + done, n)
+            first = self._first_sample + done
+            self._take_inputs(first)
+            block = self._subject.block(first, n)
             self.counters.frames += 1
             yield block
             done += n
+
+    def steer(self, gesture: int) -> None:
+        """From the next block on the subject intends this gesture (an index of GESTURES); from any thread.
+
+        Raises NervehandError where the subject follows cues instead, or there is no such gesture.
+        """
+        if not isinstance(self._subject.motion, SteeredMotion):
+            raise NervehandError(
+                "this simulated subject follows cues: give it a SteeredMotion to move it by hand"
+            )
+        if not 0 <= gesture < len(GESTURES):
+            raise NervehandError(f"gesture {gesture}: use 0 to {len(GESTURES) - 1}")
+        self._asked.put(gesture)
+
+    def _take_inputs(self, sample_index: int) -> None:
+        motion = self._subject.motion
+        while not self._asked.empty() and isinstance(motion, SteeredMotion):
+            gesture = self._asked.get()
+            motion.ask(sample_index, gesture)
+            self._on_event(SourceEvent(sample_index, "input", GESTURES[gesture][0], gesture))
 
     def close(self) -> None:
         """End the blocks, also from another thread while they are waited for."""

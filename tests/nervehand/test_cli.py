@@ -74,7 +74,7 @@ def test_replay_writes_intents_that_can_be_read_back(
 
 
 def test_simulate_writes_a_session_that_is_the_same_for_a_seed(run: Run, tmp_path: Path) -> None:
-    words = ("--seed", 5, "--repetitions", 1, "--channels", 2, "--rate", 2000)
+    words = ("--subject", 5, "--repetitions", 1, "--channels", 2, "--rate", 2000)
     for name in ("a.nwb", "b.nwb"):
         assert run("simulate", tmp_path / name, *words).status == 0
     a, b = (read_session(tmp_path / name) for name in ("a.nwb", "b.nwb"))

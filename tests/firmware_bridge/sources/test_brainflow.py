@@ -35,9 +35,9 @@ def recording(path: Path, packages: NDArray[np.int64], rate_hz: float = FAST_HZ)
     return samples
 
 
-def played(path: Path, **options: float) -> tuple[list[SignalBlock], brainflow.BrainflowDevice]:
+def played(path: Path) -> tuple[list[SignalBlock], brainflow.BrainflowDevice]:
     device = brainflow.open_device(f"playback/{path}")
-    device = brainflow.BrainflowDevice(device.info, device.board, **options)  # type: ignore[arg-type]
+    device = brainflow.BrainflowDevice(device.info, device.board, stall_s=LIMIT_S)
     device.connect()
     got = list(device.blocks())
     device.close()
@@ -56,7 +56,8 @@ def test_the_synthetic_board_is_found_and_described() -> None:
 
 
 def test_the_synthetic_board_streams_in_order_until_closed_and_again() -> None:
-    device = brainflow.open_device("synthetic")
+    opened = brainflow.open_device("synthetic")
+    device = brainflow.BrainflowDevice(opened.info, opened.board, stall_s=LIMIT_S)
     for number in (1, 2):
         device.connect()
         place = 0

@@ -45,7 +45,7 @@ def device(sender: Sender, request: pytest.FixtureRequest) -> Iterator[lsl.LslDe
     """Connected to a stream of that test's own."""
     source_id = f"id of {request.node.name}"
     sender.open(request.node.name, N_CHANNELS, RATE_HZ, source_id=source_id)
-    device = lsl.LslDevice(INFO, request.node.name, source_id)
+    device = lsl.LslDevice(INFO, request.node.name, source_id, stall_s=LIMIT_S)
     device.connect()
     yield device
     device.close()
@@ -245,7 +245,7 @@ def test_a_sender_that_stamps_when_it_sends_loses_nothing_by_its_jitter(
 @pytest.mark.slow
 def test_a_sender_that_vanishes_is_a_lost_source_and_comes_back(sender: Sender) -> None:
     sender.open("again", N_CHANNELS, RATE_HZ, source_id="id of again")
-    device = lsl.open_device("again")
+    device = lsl.LslDevice(INFO, "again", "id of again", stall_s=5.0)
     for number in range(1, 4):
         device.connect()
         sender.send([(0, 300)])
@@ -279,13 +279,13 @@ def test_a_sender_that_is_killed_is_a_lost_source(process: Sender) -> None:
             list(blocks)
 
 
-def test_a_silent_sender_is_a_lost_source(sender: Sender, device: lsl.LslDevice) -> None:
-    sender.send([(0, 300)])
-    blocks = device.blocks()
-    taken(blocks, 300)
+def test_a_silent_sender_is_a_lost_source(sender: Sender) -> None:
+    sender.open("silent", N_CHANNELS, RATE_HZ)
+    device = lsl.LslDevice(INFO, "silent", stall_s=1.0)
+    device.connect()
     with pytest.raises(SourceLostError, match="silent for 1 s"):
-        list(blocks)
-    sender.send([(300, 400)])
+        list(device.blocks())
+    sender.send([(0, 100)])
     assert list(device.blocks()) == []
 
 
@@ -317,7 +317,6 @@ def test_another_stream_of_the_same_name_is_refused_where_this_one_was(
 
 def test_closing_from_another_thread_ends_a_waiting_iteration(sender: Sender, device: lsl.LslDevice) -> None:
     got: list[SignalBlock] = []
-    device._stall_s = 1e9  # so that only closing can end it
     thread, raised = in_background(lambda: got.extend(device.blocks()))
     sender.send([(0, 200)])
     deadline = time.monotonic() + LIMIT_S

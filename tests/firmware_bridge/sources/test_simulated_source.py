@@ -7,9 +7,11 @@ import pytest
 
 from firmware_bridge import sources
 from firmware_bridge.errors import NervehandError
-from firmware_bridge.nerve.motion import Schedule
+from firmware_bridge.nerve.motion import Schedule, SteeredMotion
+from firmware_bridge.nerve.physiology import DEFAULT
 from firmware_bridge.nerve.subject import SimulatedSubject
 from firmware_bridge.sources.simulated import SimulatedSource, open_device
+from firmware_bridge.supervised import SourceEvent
 from tests.closing import blocks_until_closed
 
 SUBJECT = SimulatedSubject(4, n_channels=8, rate_hz=5000.0, schedule=Schedule(repetitions=2))
@@ -60,3 +62,40 @@ def test_an_address_that_is_none_is_refused(where: str) -> None:
 def test_empty_blocks_are_refused() -> None:
     with pytest.raises(NervehandError, match="blocks of 0"):
         SimulatedSource(SUBJECT, 0)
+
+
+def test_what_a_person_steers_is_told_before_the_block_that_may_hold_it_and_can_be_given_again() -> None:
+    said: list[SourceEvent] = []
+    rate_hz = SUBJECT.info.rate_hz
+
+    def steered() -> SimulatedSubject:
+        motion = SteeredMotion(DEFAULT, 4, 0, rate_hz)
+        return SimulatedSubject(4, n_channels=8, rate_hz=rate_hz, motion=motion)
+
+    subject = steered()
+    source = SimulatedSource(subject, 250, n_samples=10_000, is_paced=False, on_event=said.append)
+    source.connect()
+    live = []
+    for number, block in enumerate(source.blocks()):
+        live.append(block.samples)
+        if number in (2, 20):
+            source.steer(6 if number == 2 else 0)
+    assert [(e.sample_index, e.kind, e.value, e.text) for e in said] == [
+        (750, "input", 6, "fist"),
+        (5250, "input", 0, "rest"),
+    ]
+    again = steered()
+    for event in said:
+        assert isinstance(again.motion, SteeredMotion)
+        again.motion.ask(event.sample_index, event.value)
+    assert again.samples(0, 10_000).tobytes() == np.concatenate(live).tobytes()
+    moved = np.abs(again.truth(0, 10_000).positions).max(1)
+    assert moved[:1500].max() == 0 < moved[4000:5000].min()
+
+
+def test_a_cued_subject_cannot_be_steered_and_a_gesture_must_exist() -> None:
+    with pytest.raises(NervehandError, match="follows cues"):
+        SimulatedSource(SUBJECT, 100).steer(1)
+    subject = SimulatedSubject(motion=SteeredMotion(DEFAULT, 1, 0, 10_000.0))
+    with pytest.raises(NervehandError, match="gesture 9: use 0 to 8"):
+        SimulatedSource(subject, 100).steer(9)
