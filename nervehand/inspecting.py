@@ -113,8 +113,12 @@ def band_noise(
         return np.full(n_channels, np.nan), np.full(n_channels, np.nan)
     values = np.concatenate([_filtered(stretch, rate_hz, band_hz, edge) for stretch in kept])
     rms = np.sqrt(np.mean(values**2, axis=0))
-    robust = MAD_TO_STD * np.median(np.abs(values - np.median(values, axis=0)), axis=0)
-    return rms, robust
+    return rms, MAD_TO_STD * _medians(np.abs(values - _medians(values)))
+
+
+def _medians(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The median of each column; thrice as fast along memory as across it."""
+    return np.asarray(np.median(np.ascontiguousarray(values.T), axis=1))
 
 
 def _filtered(
@@ -263,7 +267,7 @@ def channel_figures(
         groups.append(
             ChannelFigures(
                 n_samples=sum(len(part) for part in raw),
-                offset_uv=np.median(np.concatenate([_finite(part) for part in microvolts]), axis=0),
+                offset_uv=_medians(np.concatenate([_finite(part) for part in microvolts])),
                 noise_uv=noise,
                 robust_noise_uv=robust,
                 mains=measure_mains(microvolts, rate_hz, mains_hz),
