@@ -17,7 +17,7 @@ from nervehand.inspecting import ChannelFigures, RateEstimate, channel_figures, 
 from nervehand.sources import SESSION, open_device, open_source, split_address
 from nervehand.stopping import closed_by
 
-MOST_BYTES = 256 << 20
+MOST_BYTES = 128 << 20
 """Samples kept for the figures of channels; of a longer or broader stream they are of its last part."""
 
 
