@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ Of other boards, which number bursts, or in a way that is not known, no loss is 
 
 PAUSE_S = 5.0
 """Of a recording, at most: BrainFlow's playback board sleeps through a pause and cannot be stopped meanwhile."""
+
+_NUMBER = re.compile("-?[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ def parsed(where: str, parameter_types: Mapping[str, type]) -> tuple[Board, Stre
     options.pop("kind", None)
     if target.startswith("playback/"):
         file, at, board = target.removeprefix("playback/").rpartition("@")
-        if not (at and board.lstrip("-").isdigit()):
+        if not (at and _NUMBER.fullmatch(board)):
             file, board = target.removeprefix("playback/"), str(SYNTHETIC)
         if not file:
             raise NervehandError(f"a playback board needs a file: {ADDRESS}")
@@ -77,7 +80,7 @@ def parsed(where: str, parameter_types: Mapping[str, type]) -> tuple[Board, Stre
         if options:
             raise NervehandError(f"a playback board takes no parameter {', '.join(options)}: {ADDRESS}")
         return Board(PLAYBACK, int(board), (("file", file), ("master_board", int(board)))), kind
-    if target != "synthetic" and not target.lstrip("-").isdigit():
+    if target != "synthetic" and not _NUMBER.fullmatch(target):
         raise NervehandError(f"{target!r} is no BrainFlow board: {ADDRESS}")
     board_id = SYNTHETIC if target == "synthetic" else int(target)
     if board_id == STREAMING:
@@ -92,7 +95,7 @@ def parsed(where: str, parameter_types: Mapping[str, type]) -> tuple[Board, Stre
         if expected is None or name in ("file", "master_board"):
             known = ", ".join(sorted(set(parameter_types) - {"file", "master_board"}))
             raise NervehandError(f"BrainFlow has no parameter {name!r}: use {known}")
-        if expected is int and not value.isdigit():
+        if expected is int and not _NUMBER.fullmatch(value):
             raise NervehandError(f"BrainFlow's {name} is {value!r}: give a whole number")
         parameters.append((name, int(value) if expected is int else value))
     return Board(board_id, board_id, tuple(parameters)), kind

@@ -68,7 +68,7 @@ class StampClock:
         if self._last is None:
             self._last = float(stamps[0]) - 1.0 / self._rate_hz
         before = np.concatenate(([self._last], stamps[:-1]))
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             steps = (stamps - before) * self._rate_hz - 1.0
         if not np.all(np.abs(steps) < _CLOCK_STEP_S * self._rate_hz):
             raise SourceLostError(

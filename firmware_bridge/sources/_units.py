@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 _VOLTS = ("v", "volt", "volts")
 _POWERS = {
     "": 0, "d": -1, "deci": -1, "c": -2, "centi": -2, "m": -3, "milli": -3, "u": -6, "micro": -6,
@@ -15,7 +17,7 @@ def microvolts_per(unit: str) -> float | None:
     A whole number from -12 to 0 is the power of ten of a volt, as MNE-LSL writes it (-6: microvolts).
     """
     said = unit.strip()
-    if said.lstrip("-").isdigit():
+    if re.fullmatch("-?[0-9]{1,3}", said):
         power = int(said)
         return 10.0 ** (6 + power) if -12 <= power <= 0 else None
     lower = said.lower().replace(" ", "")

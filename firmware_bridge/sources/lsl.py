@@ -2,7 +2,9 @@
 
 `lsl:NAME`; needs the extra `lsl` (mne-lsl, which brings liblsl). The stream's own description gives the rate, the
 labels and the units. LSL numbers no samples: losses are found from the sender's time stamps, by the rule of
-`_stamps`. Format: https://labstreaminglayer.readthedocs.io and https://github.com/sccn/xdf/wiki/Meta-Data.
+`_stamps`. Where liblsl looks for senders is its own configuration (the file that the environment variable
+LSLAPICFG names): by default the whole site's network. Formats: https://labstreaminglayer.readthedocs.io and
+https://github.com/sccn/xdf/wiki/Meta-Data.
 """
 
 from __future__ import annotations
@@ -222,7 +224,8 @@ class LslDevice:
     """A stream of that name and source id (where it has one), as `info` describes it.
 
     Does not let liblsl mend a lost connection by itself, since that would join two streams without a word. A
-    sender that is silent for `stall_s` is lost.
+    sender that is silent for `stall_s` is lost. Blocks are of 5 ms, so a sample is delivered up to that much later
+    than it came. What liblsl had received, but nobody taken, when the connection broke is lost with it.
     """
 
     def __init__(self, info: StreamInfo, name: str, source_id: str = "", stall_s: float = 1.0) -> None:

@@ -183,7 +183,8 @@ def test_a_package_number_that_is_none_is_a_bad_frame_and_its_sample_lost(tmp_pa
     ("where", "said"),
     [("-2", "multicasts"), ("-2?serial_port=x", "multicasts"), ("-3", "needs a file"), ("playback/", "needs a file"),
      ("playback/a.csv@-2", "records nothing"), ("playback/a.csv?ip_port=1", "takes no parameter"),
-     ("cyton", "is no BrainFlow board"), ("0?port=x", "no parameter 'port'"), ("0?file=x", "no parameter 'file'"),
+     ("cyton", "is no BrainFlow board"), ("--1", "is no BrainFlow board"),
+     ("0?port=x", "no parameter 'port'"), ("0?file=x", "no parameter 'file'"),
      ("0?ip_port=x", "ip_port is 'x'"), ("synthetic?kind=eeg", "kind is 'eeg'"),
      ("12345", "does not know board 12345")],
 )  # fmt: skip

@@ -334,7 +334,7 @@ def test_closing_from_another_thread_ends_a_waiting_iteration(sender: Sender, de
     ("unit", "microvolts"),
     [("uV", 1), ("µV", 1), ("μV", 1), ("microvolts", 1), ("Microvolt", 1), ("-6", 1), ("mV", 1e3), ("millivolts", 1e3),
      ("V", 1e6), ("volts", 1e6), ("0", 1e6), ("nV", 1e-3), ("-9", 1e-3), ("MV", None), ("celsius", None), ("g", None),
-     ("", None), ("counts", None), ("3", None)],
+     ("", None), ("counts", None), ("3", None), ("--6", None), ("²", None)],
 )  # fmt: skip
 def test_units(unit: str, microvolts: float | None) -> None:
     assert microvolts_per(unit) == (None if microvolts is None else pytest.approx(microvolts))

@@ -59,3 +59,17 @@ def test_whole_turns_are_counted_by_the_clock_where_a_buffer_overflowed() -> Non
     assert list(counter.runs(numbers.astype(np.float64), waited=3 * 256 + 7 + 60.0)) == [(0, 50, 3 * 256 + 7)]
     again = np.arange(first + 50, first + 60) % 256
     assert list(counter.runs(again.astype(np.float64), waited=1.0)) == [(0, 10, 0)]
+
+
+@given(
+    st.lists(st.lists(st.floats(allow_nan=False, allow_infinity=False)), max_size=5),
+    st.one_of(st.none(), st.floats(-1e9, 1e9)),
+)
+def test_any_numbers_are_placed(pieces: list[list[float]], waited: float | None) -> None:
+    counter = PackageCounter(256)
+    for piece in pieces:
+        rows = 0
+        for begin, end, lost in counter.runs(np.array(piece), waited):
+            assert rows <= begin < end <= len(piece)
+            assert lost >= 0
+            rows = end

@@ -125,3 +125,28 @@ def test_another_clock_is_a_lost_source(wrong: float) -> None:
     clock.take(np.array([5.0, 5.001]))
     with pytest.raises(SourceLostError, match="clock was set"):
         clock.take(np.array([5.002, 5.003 + wrong]))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.one_of(st.floats(), st.floats(0, 20), st.integers(0, 3000).map(lambda i: i / RATE_HZ)), min_size=1
+    ),
+    st.booleans(),
+)
+def test_any_stamps_are_placed_or_refused(stamps: list[float], trusted: bool) -> None:
+    clock = StampClock(RATE_HZ)
+    if trusted:
+        before = np.arange(1100) / RATE_HZ
+        while before.size:
+            before = before[clock.take(before).n_samples :]
+    left = np.array(stamps)
+    try:
+        while left.size:
+            run = clock.take(left)
+            assert 1 <= run.n_samples <= left.size
+            assert run.lost >= 0
+            assert run.again >= 0
+            left = left[run.n_samples :]
+    except SourceLostError:
+        pass
