@@ -92,7 +92,7 @@ class Header:
         try:
             fields = json.loads(text)
             version, name = fields.pop("version"), fields.pop("format")
-        except (ValueError, KeyError, AttributeError) as error:
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             raise NervehandError(f"the session header is damaged ({error}): restore the file") from None
         if name != "nervehand" or not isinstance(version, int) or version > FORMAT_VERSION:
             raise NervehandError(
@@ -110,6 +110,10 @@ class Header:
     def postures_array(self) -> NDArray[np.float32] | None:
         if self.postures is None:
             return None
+        if any(len(row) != N_DOF for row in self.postures):
+            raise NervehandError(
+                f"the session header is damaged (a posture has not {N_DOF} positions): restore the file from a copy"
+            )
         return np.array([[np.nan if v is None else v for v in row] for row in self.postures], np.float32)
 
 

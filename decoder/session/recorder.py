@@ -153,6 +153,10 @@ class SessionWriter:
                 f"truth is {shape} for {len(samples)} samples of {len(self._header.truth_names)} truth columns:"
                 " give one row per sample"
             )
+        if block.digital is not None and block.digital.shape != (len(samples),):
+            raise NervehandError(
+                f"digital lines of shape {block.digital.shape} beside {len(samples)} samples: give one value per sample"
+            )
         if row > self._row:
             self.flush()
             self._put(
@@ -165,7 +169,7 @@ class SessionWriter:
             if truth is not None:
                 self._pending_truth.append(np.array(truth, np.float32))
         if block.digital is not None and len(samples):
-            self._digital(block.digital, block.first_sample, len(samples))
+            self._digital(block.digital, block.first_sample)
         self._row = row + len(samples)
         self._pending_rows += len(samples)
         self._received += len(samples)
@@ -292,11 +296,7 @@ class SessionWriter:
     ) -> None:
         self.close(failing=error is not None)
 
-    def _digital(self, digital: NDArray[np.uint32], first_sample: int, n_samples: int) -> None:
-        if digital.shape != (n_samples,):
-            raise NervehandError(
-                f"digital lines of shape {digital.shape} beside {n_samples} samples: give one value per sample"
-            )
+    def _digital(self, digital: NDArray[np.uint32], first_sample: int) -> None:
         index, lines = changes(digital, first_sample, self._lines)
         self._lines = int(digital[-1])
         if len(index):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from calibration.stepgraph import CausalConv, Dense, StepNetwork, build_step_graph
 from decoder.bundle import Bundle
 from decoder.chain import ChainEvent, DecodeChain
+from decoder.health import Cause
 from decoder.intent import Intents
 from firmware_bridge.errors import StreamMismatchError
 from firmware_bridge.nerve.motion import Schedule
@@ -195,3 +196,64 @@ def test_another_stream_is_refused_naming_both_sides(change: dict[str, object], 
 def test_a_block_of_another_width_is_refused() -> None:
     with pytest.raises(StreamMismatchError, match="5 channels"):
         DecodeChain(bundle(), subject().info).process(SignalBlock(nerve()[:, :4], 0))
+
+
+def test_an_intent_is_there_two_milliseconds_after_its_last_sample_came_and_names_that_sample() -> None:
+    chain = DecodeChain(bundle(), subject().info)
+    assert chain.front_end.delay == 20
+    first = HOP * 6
+    assert len(chain.process(SignalBlock(nerve()[: first + 19], 0))) == 1  # the window ends at 1000
+    assert len(chain.process(SignalBlock(nerve()[first + 19 : first + 20], first + 19))) == 1
+    rest = chain.process(SignalBlock(nerve()[first + 20 :], first + 20))
+    assert rest.sample_index.tolist() == list(range(first + HOP - 1, N - 20, HOP))
+
+
+@pytest.mark.parametrize("lost", [1, 20, 57, 200])
+def test_a_loss_of_up_to_20_ms_restarts_nothing_and_no_hop_is_missing(lost: int) -> None:
+    events: list[ChainEvent] = []
+    chain = DecodeChain(bundle(), subject().info, events.append)
+    parts = [
+        chain.process(SignalBlock(nerve()[:4000], 0)),
+        chain.process(SignalBlock(nerve()[4000 + lost :], 4000 + lost, lost_before=lost)),
+    ]
+    whole = DecodeChain(bundle(), subject().info).process(SignalBlock(nerve(), 0))
+    index = np.concatenate([part.sample_index for part in parts])
+    assert index.tolist() == whole.sample_index.tolist()
+    assert np.concatenate([p.warming for p in parts]).tolist() == whole.warming.tolist()
+    assert np.concatenate([p.healthy_fraction for p in parts]).min() == 1.0
+    assert [(event.kind, event.first, event.restarts) for event in events] == [("filled", lost, False)]
+
+
+def test_with_one_frame_of_5_ms_in_a_hundred_lost_the_decoder_goes_on_and_answers_nearly_the_same() -> None:
+    events: list[ChainEvent] = []
+    chain = DecodeChain(bundle(), subject().info, events.append)
+    rng = np.random.default_rng(0)
+    frames = [SignalBlock(nerve()[a : a + 50], a) for a in range(0, N, 50)]
+    parts = [chain.process(frame) for i, frame in enumerate(frames) if i == 0 or rng.random() >= 0.01]
+    whole = DecodeChain(bundle(), subject().info).process(SignalBlock(nerve(), 0))
+    outputs = np.concatenate([part.outputs for part in parts])
+    assert {event.kind for event in events} == {"filled"}
+    assert len(outputs) == len(whole)
+    assert np.abs(outputs - whole.outputs).mean() < 0.1 * whole.outputs.std()
+
+
+def test_masks_are_told_with_channel_and_cause() -> None:
+    events: list[ChainEvent] = []
+    info = subject().info
+    DecodeChain(bundle(), info, events.append).process(SignalBlock(hurt(nerve()), 0))
+    told = [(event.kind, event.first, event.second) for event in events]
+    assert ("masked", 0, int(Cause.NOT_FINITE)) in told
+    assert ("masked", 2, int(Cause.RAILED)) in told
+    assert f"{info.channel_names[2]} masked: railed" in [event.text for event in events]
+    assert not any(event.restarts for event in events)
+
+
+def test_other_health_settings_serve_a_comparison() -> None:
+    hurt_nerve = hurt(nerve())
+    hurt_nerve[4000:, 2] = 1000.0
+    off = bundle().health.without_masking()
+    intents = DecodeChain(bundle(), subject().info, health=off).process(SignalBlock(hurt_nerve, 0))
+    assert intents.healthy_fraction[-1] == 1.0
+    assert (
+        DecodeChain(bundle(), subject().info).process(SignalBlock(hurt_nerve, 0)).healthy_fraction[-1] < 0.8
+    )

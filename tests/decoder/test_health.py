@@ -1,3 +1,5 @@
+"""What each sample is judged by at once: values that are not finite, rails, flat channels; and any cutting."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -7,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decoder.health import ChannelHealth, HealthSettings, HealthyBlock
+from decoder.health import ChannelHealth, HealthSettings, HealthyBlock, default_health, instant_health
 from firmware_bridge.errors import NervehandError, StreamMismatchError
 from firmware_bridge.stream import SignalBlock, StreamInfo, StreamKind
 from tests.decoder.chunks import Step, assert_any_cut, assert_cut, random_cuts
@@ -29,8 +31,9 @@ def noise(n: int = 1000, n_channels: int = 3, seed: int = 0) -> np.ndarray[Any, 
 
 
 def judge(samples: Any, info: StreamInfo | None = None, **block: Any) -> HealthyBlock:
+    """Without a delay line: what goes in comes out."""
     info = stream(samples.shape[1]) if info is None else info
-    return ChannelHealth(info).process(SignalBlock(samples, 0, **block))
+    return ChannelHealth(info, instant_health(info.kind)).process(SignalBlock(samples, 0, **block))
 
 
 def masked_rows(judged: HealthyBlock, channel: int) -> list[int]:
@@ -96,8 +99,32 @@ def test_a_flat_time_one_sample_short_is_not_flat() -> None:
     assert not judge(x).mask.any()
 
 
-def test_an_envelope_may_stay_constant() -> None:
-    assert not judge(np.zeros((2000, 3), np.float32), stream(kind="envelope")).mask.any()
+def test_an_envelope_may_stay_constant_and_leaves_at_once() -> None:
+    info = stream(kind="envelope")
+    judged = ChannelHealth(info).process(SignalBlock(np.zeros((2000, 3), np.float32), 0))
+    assert judged.mask.shape == (2000, 3)
+    assert not judged.mask.any()
+
+
+@pytest.mark.parametrize("rate_hz", [1000.0, 10_000.0, 30_000.0])
+def test_a_sample_leaves_two_milliseconds_after_it_came_and_the_last_ones_stay_inside(rate_hz: float) -> None:
+    info = StreamInfo(rate_hz, ("a",), "nerve")
+    health, x = ChannelHealth(info), noise(500, 1)
+    assert health.delay == round(0.002 * rate_hz)
+    first = health.process(SignalBlock(x[:200], 1000))
+    second = health.process(SignalBlock(x[200:], 1200))
+    assert (first.first_sample, second.first_sample) == (1000, 1200 - health.delay)
+    left = np.concatenate([first.samples, second.samples])
+    assert left.tobytes() == x[: 500 - health.delay].tobytes()
+
+
+def test_without_masking_only_values_that_are_not_finite_are_masked() -> None:
+    x = noise()
+    x[100, 0], x[300:900, 1], x[500, 2] = np.nan, 3.0, 6000.0
+    health = ChannelHealth(stream(), default_health("nerve").without_masking())
+    mask = health.process(SignalBlock(x, 0)).mask
+    assert np.flatnonzero(mask[:, 0]).tolist() == list(range(100, 101 + CLEAN))
+    assert not mask[:, 1:].any()
 
 
 def test_a_fault_while_recovering_starts_the_clean_time_again() -> None:
@@ -117,10 +144,12 @@ def test_reset_forgets() -> None:
 
 def stage(kind: StreamKind = "nerve", n_channels: int = 3) -> Step:
     health = ChannelHealth(stream(n_channels, kind))
+    begun: list[int] = []
 
     def step(samples: Any, first: int) -> tuple[Any, ...]:
+        begun.append(first)
         judged = health.process(SignalBlock(samples, first))
-        assert judged.first_sample == first
+        assert judged.first_sample == max(first - health.delay, begun[0])
         return judged.samples, judged.mask
 
     return step
