@@ -14,6 +14,7 @@ import numpy as np
 from decoder.bundle import pack, unpack
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.stream import StreamInfo
+from tests.fuzz.targets._json import edited
 
 _COMMENT = b"nervehand-bundle-sha256:"
 _BETWEEN = b"\xf7\xf5\xf7"
@@ -41,12 +42,13 @@ def seeds() -> Iterator[bytes]:
         if len(content) < 1 << 14:
             yield bytes([2, k]) + content
     manifest = _members()["manifest.json"]
+    yield bytes([4, 3, 2, 7, 9, 0, 1, 20, 1, 4])
     yield bytes([3]) + b'"clip"' + _BETWEEN + b'"clop"'
     yield bytes([3]) + manifest[10:40] + _BETWEEN + manifest[11:40]
 
 
 def check(data: bytes) -> None:
-    """Byte 0: raw; raw with a right checksum; a member replaced; a replacement in the manifest."""
+    """Byte 0: raw; raw with a right checksum; a member replaced; a replacement or edits in the manifest."""
     kind, content = data[:1], data[1:]
     if kind == b"\0":
         whole = content
@@ -58,6 +60,9 @@ def check(data: bytes) -> None:
     elif kind == b"\3":
         old, _, new = content.partition(_BETWEEN)
         manifest = _members()["manifest.json"].replace(old or b"\0", new, 1)
+        whole = _archive(_members() | {"manifest.json": manifest})
+    elif kind == b"\4":
+        manifest = edited(_members()["manifest.json"], content).encode()
         whole = _archive(_members() | {"manifest.json": manifest})
     else:
         return

@@ -9,8 +9,10 @@ import numpy as np
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.sources import _openephys_protocol as protocol
 from firmware_bridge.sources._openephys_assembly import Assembler, DigitalLines, Listener
+from tests.fuzz.targets._json import edited
 
 _BETWEEN_MESSAGES, _BETWEEN_PARTS = b"\xf7\xf7", b"\xf5\xf5"
+_EDITED = b"\xf1"
 _CHANNELS, _LENGTH = 2, 3
 
 
@@ -26,6 +28,7 @@ def seeds() -> Iterator[bytes]:
     yield _BETWEEN_MESSAGES.join(blocks[:3])
     yield _BETWEEN_MESSAGES.join([*blocks[:2], ttl, *blocks[2:]])
     yield ttl
+    yield _BETWEEN_MESSAGES.join([_EDITED + bytes([0, 5, 2, 7]), _EDITED + bytes([1, 3, 2, 9]), blocks[0]])
 
 
 def check(data: bytes) -> None:
@@ -34,6 +37,8 @@ def check(data: bytes) -> None:
     assembler: Assembler | None = None
     for number, message in enumerate(data.split(_BETWEEN_MESSAGES)):
         parts = message.split(_BETWEEN_PARTS)
+        if parts[0][:1] == _EDITED:
+            parts = _edited(parts)
         try:
             found = protocol.parse(parts)
             if found is None:
@@ -55,6 +60,13 @@ def check(data: bytes) -> None:
             if number % 2:
                 assembler = None
             continue
+
+
+def _edited(parts: list[bytes]) -> list[bytes]:
+    """A whole message, with edits in its header and the values of the input, where it has any."""
+    whole = _message(parts[0][1] % _CHANNELS if len(parts[0]) > 1 else 0, 10).split(_BETWEEN_PARTS)
+    header = edited(whole[1], parts[0][2:]).encode()
+    return [whole[0], header, *(parts[1:2] or whole[2:])]
 
 
 def _same_again(found: protocol.Data | protocol.Ttl, parts: list[bytes]) -> None:

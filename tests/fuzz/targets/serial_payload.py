@@ -9,6 +9,7 @@ import numpy as np
 from firmware_bridge.sources import _serial_description as description
 from firmware_bridge.sources import _serial_protocol as protocol
 from firmware_bridge.stream import SignalBlock, StreamInfo
+from tests.fuzz.targets._json import edited
 
 _REST = slice(protocol.HEADER_SIZE, -4)
 
@@ -16,16 +17,21 @@ _REST = slice(protocol.HEADER_SIZE, -4)
 def seeds() -> Iterator[bytes]:
     block = SignalBlock(np.arange(12, dtype=np.int16).reshape(4, 3), 7, scale_uv=0.195)
     lines = SignalBlock(block.samples, 11, scale_uv=0.195, digital=np.arange(4, dtype=np.uint32))
-    info = StreamInfo(
-        10_000.0, ("a", "b"), "nerve", ("median/1", "median/2"), "median", 6389.0, (0.1, 7500.0), 60.0, (3,)
-    )
     yield b"\0" + protocol.encode_data(1, 5, block)[_REST]
     for n in (1, 2, 4):
         yield b"\0" + protocol.encode_data(1, 5, lines, digital_bytes=n)[_REST]
-    yield b"\1" + description.encode_description(1, 2, description.Description(info, "firmware 1"))[_REST]
+    yield b"\1" + _said()
+    yield b"\5" + bytes([3, 2, 7, 9, 0, 1, 20, 1, 4])
     yield b"\2" + protocol.encode_started(1, protocol.Started(2, 3, 4))[_REST]
     yield b"\3" + protocol.encode_error(1, protocol.DeviceError(2, 3, "no"))[_REST]
     yield b"\4" + protocol.encode_start(1, 2)[_REST]
+
+
+def _said() -> bytes:
+    info = StreamInfo(
+        10_000.0, ("a", "b"), "nerve", ("median/1", "median/2"), "median", 6389.0, (0.1, 7500.0), 60.0, (3,)
+    )
+    return description.encode_description(1, 2, description.Description(info, "firmware 1"))[_REST]
 
 
 def check(data: bytes) -> None:
@@ -66,4 +72,17 @@ def _start(payload: bytes) -> None:
     assert protocol.encode_start(0, protocol.parse_start(payload))[_REST] == payload
 
 
-_AGAIN: tuple[Callable[[bytes], None], ...] = (_data, _description, _started, _error, _start)
+def _edited_description(edits: bytes) -> None:
+    said = _said()
+    head, text = said[: protocol.REQUEST.size], said[protocol.REQUEST.size :]
+    _description(head + edited(text, edits).encode())
+
+
+_AGAIN: tuple[Callable[[bytes], None], ...] = (
+    _data,
+    _description,
+    _started,
+    _error,
+    _start,
+    _edited_description,
+)

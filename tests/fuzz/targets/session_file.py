@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import h5py
@@ -12,6 +12,7 @@ import numpy as np
 from decoder.session import iter_blocks, read_session, trials
 from decoder.session.layout import HEADER_PATH
 from firmware_bridge.errors import NervehandError
+from tests.fuzz.targets._json import edited
 from tests.fuzz.targets._rooms import empty_room, session_bytes
 
 _BYTES = struct.Struct("<IB")
@@ -25,18 +26,22 @@ def seeds() -> Iterator[bytes]:
     yield b"\1" + bytes([0, 0, 3, 0, 1, 2, 5, 7, 2, 1, 9, 3])
     yield b"\2" + b'"first_sample": 100\xf7"first_sample": 9'
     yield b"\2" + b'"int16"\xf7"float32"'
+    yield b"\4" + bytes([6, 2, 5, 19, 2, 3])
 
 
 def check(data: bytes) -> None:
-    """Byte 0: raw bytes; edits of items, four bytes each; a replacement in the header; or edits of a file's bytes."""
+    """Byte 0: raw bytes; edits of items, four bytes each; a replacement in the header; edits of a file's
+    bytes; or edits of the header's values."""
     path = empty_room() / "fuzzed.nwb"
     kind, rest = data[:1], data[1:]
     path.write_bytes(rest if kind == b"\0" else session_bytes())
     if kind == b"\1":
         _edit(path, rest)
     elif kind == b"\2":
-        old, _, new = rest.partition(b"\xf7")
-        _rewrite_header(path, old.decode(errors="replace"), new.decode(errors="replace"))
+        old, _, new = (part.decode(errors="replace") for part in rest.partition(b"\xf7"))
+        _rewrite_header(path, lambda text: text.replace(old, new) if old else new)
+    elif kind == b"\4":
+        _rewrite_header(path, lambda text: edited(text, rest))
     elif kind == b"\3":
         path.write_bytes(_changed(session_bytes(), rest))
     try:
@@ -94,8 +99,8 @@ def _edit(path: Path, edits: bytes) -> None:
                 item.attrs[key] = [b, "x", np.nan, 0.0][b % 4]
 
 
-def _rewrite_header(path: Path, old: str, new: str) -> None:
+def _rewrite_header(path: Path, change: Callable[[str], str]) -> None:
     with h5py.File(path, "r+") as file:
-        text = file[HEADER_PATH].asstr()[()]
+        text = change(file[HEADER_PATH].asstr()[()])
         del file[HEADER_PATH]
-        file[HEADER_PATH] = (text.replace(old, new) if old else new).replace("\0", " ")
+        file[HEADER_PATH] = text.replace("\0", " ")

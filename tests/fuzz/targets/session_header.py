@@ -7,14 +7,18 @@ from collections.abc import Iterator
 from decoder.session.layout import Header, streams
 from decoder.session.model import SessionMeta
 from firmware_bridge.errors import NervehandError
+from tests.fuzz.targets._json import edited
 from tests.fuzz.targets._rooms import INFO
 
 
 def seeds() -> Iterator[bytes]:
-    plain = Header(INFO, SessionMeta("fuzzed"))
-    yield plain.to_json().encode()
+    yield b"\0" + Header(INFO, SessionMeta("fuzzed")).to_json().encode()
+    yield b"\1" + bytes([3, 2, 7, 9, 0, 1, 20, 1, 4])
+
+
+def _full() -> Header:
     row = (0.0, None, 1.0, 0.5, -1.0, 0.0)
-    full = Header(
+    return Header(
         INFO,
         SessionMeta("x", "p", "left"),
         "int16",
@@ -27,12 +31,13 @@ def seeds() -> Iterator[bytes]:
         ("o",),
         "b",
     )
-    yield full.to_json().encode()
 
 
 def check(data: bytes) -> None:
+    """Byte 0: any text, or a whole header with edits."""
+    text = data[1:].decode(errors="replace") if data[:1] == b"\0" else edited(_full().to_json(), data[1:])
     try:
-        header = Header.from_json(data.decode(errors="replace"))
+        header = Header.from_json(text)
         header.postures_array()
         streams(header)
         assert Header.from_json(header.to_json()) == header

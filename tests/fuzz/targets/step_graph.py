@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 
 import numpy as np
@@ -95,9 +96,10 @@ def _edited(graph: bytes, edits: bytes) -> bytes:
         elif what % 7 == 2:
             node.output[0] = names[b % len(names)]
         elif what % 7 == 3:
-            values = numpy_helper.to_array(tensor).copy()
-            values.reshape(-1)[b % max(values.size, 1) :][:1] = number
-            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+            with suppress(ValueError):  # its size was edited before
+                values = numpy_helper.to_array(tensor).copy()
+                values.reshape(-1)[b % max(values.size, 1) :][:1] = number
+                tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
         elif what % 7 == 4 and tensor.dims:
             tensor.dims[b % len(tensor.dims)] = number
         elif what % 7 == 5:
