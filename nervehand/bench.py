@@ -1,9 +1,10 @@
 """`nervehand bench`: compute per hop, block in to command out, beside its baselines in the same run.
 
-Four things are timed, each by itself, in interleaved runs: our chain (conditioning, features, step engine, decision
-and safety gate), its step graph on ONNX Runtime, the bare matrix-vector products of the same network, and the
-paper-style chain of calibration/paper_style.py. Hot is back to back; paced is one hop per period after other memory was
-touched, so that weights have to come back into the cache, as in use. Medians over the runs of p50 and of p99.
+Four things are timed, each by itself, in interleaved runs: our chain (channel health, conditioning, features, step
+engine, decision and safety gate), its step graph on ONNX Runtime, the bare matrix-vector products of the same
+network, and the paper-style chain of calibration/paper_style.py. Hot is back to back; paced is one hop per period
+after other memory was touched, so that weights have to come back into the cache, as in use. Medians over the runs of
+p50 and of p99.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class BenchSettings:
 class _Chain:
     """Our chain: a bundle with random weights, fed with noise, its commands judged by a gate."""
 
-    stages = ("chain", "conditioning_features", "engine")
+    stages = ("chain", "conditioning_features", "health", "engine")
 
     def __init__(self, settings: BenchSettings, network: StepNetwork) -> None:
         self.bundle, self._info = bench_bundle(settings, network)
@@ -90,6 +91,7 @@ class _Chain:
         return {
             "chain": (end_ns - began_ns) / 1e3,
             "conditioning_features": (int(stages[3]) - int(stages[0])) / 1e3,
+            "health": (int(stages[1]) - int(stages[0])) / 1e3,
             "engine": (int(stages[4]) - int(stages[3])) / 1e3,
         }
 
@@ -347,7 +349,8 @@ def run_bench(
         table.add_column(column, justify="left" if not column else "right")
     rows = {
         "block in to command out": "chain",
-        "  conditioning + features": "conditioning_features",
+        "  health to features": "conditioning_features",
+        "    of which health": "health",
         "  engine": "engine",
         "the same graph on ONNX Runtime": "onnx_runtime",
         "bare products": "bare_products",

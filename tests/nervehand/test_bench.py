@@ -11,7 +11,9 @@ from tests.nervehand.conftest import Run
 
 pytest.importorskip("torch", reason="the paper-style baseline needs the extra `train`")
 
-TIMES = ("chain", "conditioning_features", "engine", "onnx_runtime", "bare_products", "paper_style")
+TIMES = (
+    "chain", "conditioning_features", "health", "engine", "onnx_runtime", "bare_products", "paper_style",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
