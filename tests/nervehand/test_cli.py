@@ -56,7 +56,7 @@ def test_replay_gives_the_same_bits_for_any_block_size(
         said = json.loads(result.out)
         assert said["hops"] == 3 * 50 - 5  # four without a full window, and the last one still in the delay line
         assert said["x_real_time"] > 1
-        assert said["conditioning"].startswith("5000 Hz, 25-")
+        assert said["conditioning"].startswith("5000 Hz, 300-")
         digests.add(said["intents_sha256"])
     assert len(digests) == 1
 
@@ -80,6 +80,16 @@ def test_simulate_writes_a_session_that_is_the_same_for_a_seed(run: Run, tmp_pat
     a, b = (read_session(tmp_path / name) for name in ("a.nwb", "b.nwb"))
     assert a.microvolts().tobytes() == b.microvolts().tobytes()
     assert a.truth_names == ("thumb", "index", "middle", "ring", "little", "wrist")
+
+
+def test_a_simulated_stimulator_tells_its_pulses(run: Run, tmp_path: Path) -> None:
+    words = ("--repetitions", 1, "--channels", 2, "--rate", 2000, "--stimulation", 10, "--seconds", 1)
+    assert run("simulate", tmp_path / "s.nwb", *words).status == 0
+    session = read_session(tmp_path / "s.nwb")
+    assert session.info.stimulation_lines == (0,)
+    assert session.digital is not None
+    assert list(session.digital.sample_index[::2]) == list(range(0, 2000, 200))
+    assert set(session.digital.lines) == {0, 1}
 
 
 def test_import_arrays_says_what_came_in_and_what_is_odd(run: Run, tmp_path: Path) -> None:
