@@ -24,7 +24,7 @@ def edited(text: str | bytes, edits: bytes) -> str:
         if what % 4 == 0:
             del container[key]  # type: ignore[arg-type]  # a list's key is a number, an object's a text
         elif what % 4 == 1 and isinstance(container, list):
-            container.append(_VALUES[value % len(_VALUES)])
+            container.append(_copy(_VALUES[value % len(_VALUES)]))
         else:
             container[key] = _copy(_VALUES[value % len(_VALUES)])  # type: ignore[index]  # as above
     return json.dumps(whole)
