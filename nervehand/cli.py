@@ -98,6 +98,10 @@ def simulate(
     crosstalk: Annotated[
         bool, typer.Option("--crosstalk/--no-crosstalk", help="Whether the muscles nearby are heard.")
     ] = True,
+    stimulation: Annotated[
+        float,
+        typer.Option(metavar="HZ", help="Stimulation pulses at this rate, told on a digital line.", min=0.0),
+    ] = 0.0,
     repetitions: Annotated[int, typer.Option(help="How often each movement is made.", min=1)] = 10,
     from_repetition: Annotated[
         int, typer.Option(help="Begin here: later repetitions of the same day.", min=1)
@@ -115,16 +119,9 @@ def simulate(
 
     free_to_write(out, force)
     session = simulated_session(
-        subject,
-        repetitions,
-        channels,
-        rate,
-        from_repetition,
-        seconds,
-        day=day,
-        preset=preset,
-        crosstalk=crosstalk,
-    )
+        subject, repetitions, channels, rate, from_repetition, seconds,
+        day=day, preset=preset, crosstalk=crosstalk, stimulation_hz=stimulation,
+    )  # fmt: skip
     write_session(session, out)
     print(_described(out, session.n_samples, session.info.rate_hz, session.info.n_channels))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from decoder.session.digital import DigitalLines, changes
 from decoder.session.model import Session, SessionMeta
 from firmware_bridge.hand import DOF_NAMES
 from firmware_bridge.nerve.motion import GESTURES, POSTURES, Schedule
@@ -22,21 +23,25 @@ def simulated_session(
     preset: str = "default",
     crosstalk: bool = True,
     parts: Parts = ALL_PARTS,
+    stimulation_hz: float = 0.0,
 ) -> Session:
     """Repetitions `from_repetition` and up of the subject with this number on a day, labelled by what the hand did.
 
     `seconds` ends it earlier. Other days are the same person: units lost and gained, contacts moved, new orders of the
-    movements. `crosstalk` False takes the muscles' share of the signal away, `parts` others.
+    movements. `crosstalk` False takes the muscles' share of the signal away, `parts` others. With `stimulation_hz` the
+    device stimulates at that rate, and says so on its digital line.
     """
     schedule = Schedule(repetitions=from_repetition + repetitions - 1)
     subject = SimulatedSubject(
-        number, day, preset, n_channels, rate_hz, schedule, crosstalk=crosstalk, parts=parts
-    )
+        number, day, preset, n_channels, rate_hz, schedule,
+        crosstalk=crosstalk, parts=parts, stimulation_hz=stimulation_hz,
+    )  # fmt: skip
     per_repetition = subject.n_session_samples // schedule.repetitions
     first, n = (from_repetition - 1) * per_repetition, repetitions * per_repetition
     if seconds is not None:
         n = min(n, max(1, round(seconds * rate_hz)))
     truth = subject.truth(first, n)
+    lines = subject.digital(first, n)
     return Session(
         info=subject.info,
         meta=SessionMeta(
@@ -57,4 +62,5 @@ def simulated_session(
         truth_names=DOF_NAMES,
         truth_units=("position",) * len(DOF_NAMES),
         postures=POSTURES.astype(np.float32),
+        digital=None if lines is None else DigitalLines(*changes(lines, first, None)),
     )
