@@ -27,6 +27,7 @@ from calibration.scores.dof import states
 from calibration.scores.run import DOF_SCORES
 from decoder import engines
 from decoder.decision import Decision, PositionMap
+from decoder.health import default_health
 from decoder.normalisation import Normalisation, fit_normalisation
 from decoder.session.model import Session
 from firmware_bridge.errors import NervehandError
@@ -138,13 +139,22 @@ def fit_dof_lda(z: NDArray[np.float32], positions: NDArray[np.float32]) -> DofCl
     return DofClassifier([fit_lda(z, column) for column in state.T], state[0].tolist())
 
 
-def fingerprint(make_session: MakeSession, plan: Plan) -> str:
-    """SHA-256 of the first seconds of all sessions of a plan: another simulation gives another."""
-    digest = hashlib.sha256()
-    for day in (*plan.train_days, plan.test_day):
-        session = make_session(day, plan.crosstalk, FINGERPRINT_S)
-        digest.update(np.ascontiguousarray(session.signal[slice(None)]).tobytes())
-    return digest.hexdigest()
+def fingerprints(make_session: MakeSession, plan: Plan) -> dict[str, str]:
+    """SHA-256, for each front end, of what it is and of the first seconds of all sessions of a plan.
+
+    Another simulation, band or way to judge channels gives another; other ways to train do not show in it.
+    """
+    sessions = [make_session(day, plan.crosstalk, FINGERPRINT_S) for day in (*plan.train_days, plan.test_day)]
+    samples = hashlib.sha256()
+    for session in sessions:
+        samples.update(np.ascontiguousarray(session.signal[slice(None)]).tobytes())
+    found = {}
+    for name in plan.front_ends:
+        digest = samples.copy()
+        info = sessions[-1].info
+        digest.update(repr((candidate(name, info), default_health(info.kind))).encode())
+        found[name] = digest.hexdigest()
+    return found
 
 
 def second_half(stream: FeatureStream) -> tuple[list[Piece], int]:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.status import Status
 
 import nervehand
-from calibration.cohort import LOSS_CASES, Key, Plan, Row, fingerprint, planned, score_subject
+from calibration.cohort import LOSS_CASES, Key, Plan, Row, fingerprints, planned, score_subject
 from calibration.fit import source_commit
 from decoder.session.model import Session
 from firmware_bridge.errors import NervehandError
@@ -89,12 +89,17 @@ def run_cohort(cohort: Cohort, out: Path | None, *, as_json: bool) -> None:
     with console.status("simulating") as status:
         for plan in cohort.plans():
             make_session = _Maker(plan.subject, cohort.preset, cohort.repetitions)
-            context = _context(cohort, plan, fingerprint(make_session, plan))
-            found = {key: known.get(_identity(context, key)) for key in planned(plan)}
+            context = _context(cohort, plan)
+            prints = fingerprints(make_session, plan)
+            found = {
+                key: known.get(_identity({**context, "fingerprint": prints[key.front_end]}, key))
+                for key in planned(plan)
+            }
             wanted = [key for key, record in found.items() if record is None]
             says = _Saying(status, f"subject {plan.subject}{'' if plan.crosstalk else ' without crosstalk'}")
             for row in score_subject(make_session, plan, wanted, says):
-                record = context | _flat(row) | {"commit": commit}
+                own = {"fingerprint": prints[row.key.front_end], "commit": commit}
+                record = context | own | _flat(row)
                 found[row.key] = record
                 if out is not None:
                     _append(out, record)
@@ -154,8 +159,8 @@ def read_records(path: Path) -> dict[str, Record]:
     return found
 
 
-def _context(cohort: Cohort, plan: Plan, sessions_sha256: str) -> Record:
-    """What a row rests on, beside its key: two rows that agree in all of it are the same."""
+def _context(cohort: Cohort, plan: Plan) -> Record:
+    """What a row rests on, beside its key and fingerprint: two rows that agree in all of it are the same."""
     return {
         "subject": plan.subject,
         "preset": cohort.preset,
@@ -164,12 +169,11 @@ def _context(cohort: Cohort, plan: Plan, sessions_sha256: str) -> Record:
         "test_day": plan.test_day,
         "crosstalk": plan.crosstalk,
         "seed": plan.seed,
-        "sessions_sha256": sessions_sha256,
     }
 
 
 _CONTEXT = (
-    "subject", "preset", "repetitions", "train_days", "test_day", "crosstalk", "seed", "sessions_sha256",
+    "subject", "preset", "repetitions", "train_days", "test_day", "crosstalk", "seed", "fingerprint",
 )  # fmt: skip
 
 

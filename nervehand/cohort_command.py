@@ -23,7 +23,7 @@ def cohort(
     test_day: Annotated[int, typer.Option(help="The day that they are scored on.", min=0)] = 1,
     models: Annotated[str, typer.Option(help="Any of lda, windowed, compact.")] = "lda,windowed,compact",
     front_ends: Annotated[
-        str, typer.Option(help="Any of default, 25-600, spike-band, both, 25-600+power.")
+        str, typer.Option(help="Any of default, 25-600, spike-band, wide, both, 25-600+power.")
     ] = "default",
     crosstalk: Annotated[
         str, typer.Option(help="EMG crosstalk on, off, or on,off; decoders are trained for each.")

@@ -8,14 +8,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from calibration import training, windowed
+from calibration import front_end, training, windowed
 from calibration.candidates import candidate, side_by_side
 from calibration.cohort import (
     Key,
     Plan,
     Row,
     chosen_models,
-    fingerprint,
+    fingerprints,
     fit_dof_lda,
     planned,
     score_subject,
@@ -156,10 +156,15 @@ def test_a_degree_of_freedom_that_never_moves_keeps_still() -> None:
     assert probabilities.shape == (200, 0)
 
 
-def test_another_simulation_has_another_fingerprint() -> None:
-    plan = Plan(1)
-    assert fingerprint(Person(), plan) == fingerprint(Person(), plan)
-    assert fingerprint(Person(), plan) != fingerprint(Person(loudness=3.1), plan)
+def test_another_simulation_or_front_end_has_another_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Plan(1, front_ends=("default", "both"))
+    found = fingerprints(Person(), plan)
+    assert list(found) == ["default", "both"]
+    assert found == fingerprints(Person(), plan)
+    assert found["default"] == fingerprints(Person(), Plan(1))["default"]
+    assert not set(found.values()) & set(fingerprints(Person(loudness=3.1), plan).values())
+    monkeypatch.setattr(front_end, "WINDOW_S", 0.2)
+    assert found["default"] != fingerprints(Person(), plan)["default"]
 
 
 def test_plans_that_make_no_sense_are_refused() -> None:
@@ -167,8 +172,8 @@ def test_plans_that_make_no_sense_are_refused() -> None:
         Plan(1, train_days=(0, 1))
     with pytest.raises(NervehandError, match="no day to train on"):
         Plan(1, train_days=())
-    with pytest.raises(NervehandError, match="no front end 'wide'"):
-        Plan(1, front_ends=("wide",))
+    with pytest.raises(NervehandError, match="no front end 'telepathic'"):
+        Plan(1, front_ends=("telepathic",))
     with pytest.raises(NervehandError, match="no model 'svm': use lda, windowed, compact"):
         chosen_models(["svm"])
 
