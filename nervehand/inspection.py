@@ -14,11 +14,15 @@ from firmware_bridge.errors import NervehandError
 from firmware_bridge.stream import Device, LinkCounters, SignalBlock, Source, StreamInfo
 from firmware_bridge.supervised import SupervisedSource
 from nervehand.inspecting import ChannelFigures, RateEstimate, channel_figures, measure_rate, stronger_mains
-from nervehand.sources import SESSION, open_device, open_source, split_address
+from nervehand.sources import SESSION, SIMULATED, open_device, open_source, split_address
 from nervehand.stopping import closed_by
 
 MOST_BYTES = 128 << 20
 """Samples kept for the figures of channels; of a longer or broader stream they are of its last part."""
+_UNJUDGED = {
+    SESSION: "not judged: a recording comes as fast as it is read",
+    SIMULATED: "not judged: the simulated nerve is paced by the clock that it would be judged by",
+}
 
 
 @runtime_checkable
@@ -264,7 +268,7 @@ def inspect(
         source.close()
     return listener.summed_up(
         address,
-        unjudged="not judged: a recording comes as fast as it is read" if is_session else "",
+        unjudged=_UNJUDGED.get(split_address(address)[0], ""),
         counters=source.counters if isinstance(source, SupervisedSource) else None,
         impedance_ohm=impedance,
         events=tuple(dict.fromkeys(events)),
