@@ -403,6 +403,17 @@ def test_a_block_that_no_frame_can_carry_is_refused(
         encode_data(0, 1, block, digital_bytes)
 
 
+def test_an_index_goes_to_the_end_of_63_bits_and_no_further() -> None:
+    last = 2**63 - 1 - len(COUNTS)
+    (frame,) = parsed(encode_data(0, 1, SignalBlock(COUNTS, last)))
+    assert parse_data(frame.payload).first_sample == last
+    (frame,) = parsed(encode_data(0, 1, SignalBlock(COUNTS, last + 1)))
+    with pytest.raises(ProtocolError, match=r"beyond 2\^63"):
+        parse_data(frame.payload)
+    with pytest.raises(ProtocolError, match=r"beyond 2\^63"):
+        parse_started(parsed(encode_started(0, Started(1, 1, 2**63)))[0].payload)
+
+
 def test_the_most_samples_fill_a_frame() -> None:
     n = max_samples(16, 4)
     lines = np.zeros(n + 1, np.uint32)
