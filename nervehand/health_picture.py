@@ -16,8 +16,8 @@ from firmware_bridge.errors import NervehandError
 _BLOCK_S = 0.01
 _LEFT, _TOP, _ROW, _OVERVIEW, _GAP, _CLOSE = 64, 46, 30, 860, 34, 250
 _CLOSE_S = 0.006  # on either side of the artefact that is shown close
-_CLIP = 1.6  # rows on either side of a channel's middle that a trace may reach
-_TRACE, _SPOILED, _MASKED, _BRIDGED, _INK = "#1b4f72", "#d35400", "#b03a2e", "#f39c12", "#333333"
+_CLIP = 0.9  # rows on either side of a channel's middle that a trace may reach
+_TRACE, _MASKED, _BRIDGED, _INK = "#1b4f72", "#b03a2e", "#f39c12", "#333333"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +106,9 @@ def draw(
 def _svg(session: Session, found: Judged) -> str:
     names, rate_hz = session.info.channel_names, session.info.rate_hz
     n, n_channels = found.raw.shape
-    centred = found.raw - np.median(found.raw, axis=0)
-    passed = np.where(found.mask, 0.0, found.passed - np.median(found.raw, axis=0))
-    usable = np.abs(passed[~found.mask]) if (~found.mask).any() else np.ones(1)
-    unit_uv = max(float(np.percentile(usable, 99.9)), 1.0)
+    middle_uv, unit_uv = _middle_and_unit(found)
+    centred = found.raw - middle_uv
+    passed = np.where(found.mask, 0.0, found.passed - middle_uv)
     height = _TOP + n_channels * _ROW + 44
     width = _LEFT + _OVERVIEW + _GAP + _CLOSE + 16
     out = [
@@ -129,12 +128,24 @@ def _svg(session: Session, found: Judged) -> str:
     for c in range(n_channels):
         middle = _TOP + (c + 0.5) * _ROW
         out.append(_text(_LEFT - 6, middle + 4, names[c][:8], anchor="end"))
-        ill = bool(found.mask[:, c].mean() > 0.5)
-        out.append(_trace(centred[:, c], column, middle, unit_uv, _SPOILED if ill else _TRACE))
+        out += _trace(centred[:, c], found.mask[:, c], column, middle, unit_uv)
     out += _reasons(found, column)
     out.append(_scale(_LEFT, height - 16, n / rate_hz / _OVERVIEW, unit_uv))
     out += _close(found, centred, passed, rate_hz, unit_uv)
     return "\n".join([*out, "</svg>"]) + "\n"
+
+
+def _middle_and_unit(found: Judged) -> tuple[NDArray[np.float64], float]:
+    """Per channel its median (c,), and what the median channel hardly ever exceeds, of what is not masked."""
+    middle, reach = np.zeros(found.raw.shape[1]), []
+    for c in range(found.raw.shape[1]):
+        good = found.passed[~found.mask[:, c], c]
+        if len(good):
+            middle[c] = np.median(good)
+            reach.append(float(np.percentile(np.abs(good - middle[c]), 99.9)))
+        else:
+            middle[c] = np.median(found.raw[:, c])
+    return middle, max(float(np.median(reach)) if reach else 1.0, 1.0)
 
 
 def _legend(x: float, y: float) -> list[str]:
@@ -182,20 +193,27 @@ def _reasons(found: Judged, column: NDArray[np.int64]) -> list[str]:
 
 
 def _trace(
-    values: NDArray[np.floating], column: NDArray[np.int64], middle: float, unit_uv: float, colour: str
-) -> str:
-    """The range of each pixel column, as one path."""
+    values: NDArray[np.floating],
+    mask: NDArray[np.bool_],
+    column: NDArray[np.int64],
+    middle: float,
+    unit_uv: float,
+) -> list[str]:
+    """The range of each pixel column: one path of those that are not masked, and one of those that are."""
     edges = np.flatnonzero(np.diff(column, prepend=-1))
     low, high = np.minimum.reduceat(values, edges), np.maximum.reduceat(values, edges)
     scale = 0.45 * _ROW / unit_uv
     y1 = middle - np.clip(high * scale, -_CLIP * _ROW, _CLIP * _ROW)
     y2 = middle - np.clip(low * scale, -_CLIP * _ROW, _CLIP * _ROW)
-    steps = [
-        f"M{_LEFT + x}.5 {a:.1f}V{max(b, a + 0.4):.1f}" for x, a, b in zip(column[edges], y1, y2, strict=True)
-    ]
-    return (
-        f'<path d="{"".join(steps)}" stroke="{colour}" stroke-width="1" fill="none" stroke-opacity="0.85"/>'
-    )
+    out = []
+    for chosen, colour, opacity in ((~mask[edges], _TRACE, 0.85), (mask[edges], _MASKED, 0.35)):
+        path = "".join(
+            f"M{_LEFT + x}.5 {a:.1f}V{max(b, a + 0.4):.1f}"
+            for x, a, b in zip(column[edges][chosen], y1[chosen], y2[chosen], strict=True)
+        )
+        if path:
+            out.append(f'<path d="{path}" stroke="{colour}" fill="none" stroke-opacity="{opacity}"/>')
+    return out
 
 
 def _close(
@@ -241,6 +259,7 @@ def _text(
     x: float, y: float, text: str, *, anchor: str = "start", weight: str = "normal", fill: str = _INK
 ) -> str:
     return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-weight="{weight}" fill="{fill}">'
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-weight="{weight}" fill="{fill}" '
+        'paint-order="stroke" stroke="#ffffff" stroke-width="3">'
         f"{html.escape(text)}</text>"
     )
