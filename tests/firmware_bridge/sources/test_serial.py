@@ -167,22 +167,20 @@ def test_a_device_that_streams_for_nobody_is_stopped_before_it_is_asked(link: Pa
 
 def test_close_from_another_thread_ends_a_waiting_iteration_without_a_further_block(link: Path) -> None:
     with SerialEmulator(info(), endless(), link, speed=1e-6) as emulator:
-        device = patient(emulator.port)
+        device = patient(emulator.port, stall_s=100 * PATIENCE_S)
         device.connect()
         got: list[SignalBlock] = []
-        ended = threading.Event()
-
-        def consume() -> None:
-            got.extend(device.blocks())
-            ended.set()
-
-        thread = threading.Thread(target=consume, daemon=True)
-        thread.start()
+        consumer = threading.Thread(target=lambda: got.extend(device.blocks()), daemon=True)
+        consumer.start()
         wait_until(lambda: FrameType.START in emulator.requests)
-        assert not ended.wait(0.1)
-        device.close()
-        assert ended.wait(PATIENCE_S / 2), "close did not end the iteration"
-        thread.join()
+        consumer.join(0.1)
+        assert consumer.is_alive()
+        closer = threading.Thread(target=device.close, daemon=True)
+        closer.start()
+        closer.join(PATIENCE_S)
+        consumer.join(PATIENCE_S)
+        assert not closer.is_alive(), "close waits for the device"
+        assert not consumer.is_alive(), "close did not end the iteration"
         device.close()
     assert got == []
 
@@ -531,6 +529,32 @@ def test_frames_that_mean_nothing_are_passed_over_and_counted(raw: Raw) -> None:
     counters = device.counters
     assert (counters.frames, counters.bad_frames, counters.stale_frames) == (1, 2, 1)
     assert (counters.skipped_bytes, counters.missing_frames, counters.lost_samples) == (0, 0, 0)
+
+
+def test_of_a_frame_that_is_partly_new_the_new_part_is_delivered(raw: Raw) -> None:
+    first, second = (next(blocks(at, 10, 10, n_channels=2)) for at in (40, 46))
+    raw.answer(scripted(lambda n: encode_data(3, n, first) + encode_data(4, n, second)))
+    device = patient(raw.port, 2)
+    device.connect()
+    got = taken(device.blocks(), 2)
+    device.close()
+    assert [(block.first_sample, block.n_samples, block.lost_before) for block in got] == [
+        (40, 10, 0),
+        (50, 6, 0),
+    ]
+    assert all(is_pattern(block) for block in got)
+    assert device.counters.repeated_samples == 4
+
+
+def test_a_late_answer_to_an_earlier_request_is_not_taken_for_this_one_s(raw: Raw) -> None:
+    correct = scripted(lambda number: b"")
+
+    def answer(frame: Frame) -> bytes:
+        old = encode_description(1, frame.sequence - 1, Description(info(3), "old"))
+        return old + correct(frame) if frame.type == FrameType.DESCRIBE else correct(frame)
+
+    raw.answer(answer)
+    assert open_device(raw.port).info == info(2)
 
 
 def test_samples_lost_between_the_answer_to_start_and_the_first_frame_are_counted(raw: Raw) -> None:
