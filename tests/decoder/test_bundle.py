@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -11,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decoder.bundle import Bundle, pack, read_bundle, unpack, write_bundle
+from decoder.bundle import Bundle, Manifest, pack, read_bundle, unpack, write_bundle
+from decoder.health_settings import default_health, instant_health
 from firmware_bridge.errors import NervehandError, StreamMismatchError
 from firmware_bridge.stream import StreamInfo
 from tests.bundles import random_bundle
@@ -129,3 +132,18 @@ def test_another_wearer_is_refused_naming_both(wearer: tuple[str, str, str], sai
 
 def test_its_own_wearer_is_accepted() -> None:
     bundle().require_wearer("somebody", "right", "array-1")
+
+
+def test_a_decoder_judges_channels_with_the_settings_that_travel_with_it() -> None:
+    own = replace(default_health("emg"), delay_s=0.004, noisy_ratio=None)
+    made = replace(bundle(), manifest=bundle().manifest.model_copy(update={"health": own}))
+    assert unpack(pack(made)).health == own
+
+
+def test_a_bundle_from_before_there_were_such_settings_judges_as_it_was_trained() -> None:
+    earlier = replace(bundle(), manifest=bundle().manifest.model_copy(update={"health": None}))
+    text = json.loads(earlier.manifest.model_dump_json())
+    del text["health"]
+    assert Manifest.model_validate_json(json.dumps(text)).health is None
+    assert earlier.health == instant_health("envelope")
+    assert (earlier.health.delay_s, earlier.health.bridge_s, earlier.health.noisy_ratio) == (0.0, 0.0, None)

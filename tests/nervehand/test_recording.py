@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -11,12 +12,16 @@ import pytest
 
 from decoder.bundle import read_bundle
 from decoder.chain import DecodeChain
+from decoder.health import Cause
+from decoder.intent import IntentDigest
+from decoder.replay import replay
 from decoder.session.model import Session, iter_blocks
 from decoder.session.reader import read_session
 from decoder.session.recorded import Event, EventKind
 from decoder.session.recorder import SessionWriter
 from firmware_bridge.gate import GateEvent, GateState
 from firmware_bridge.guard import Sent
+from firmware_bridge.stream import SignalBlock
 from nervehand.recording import MOST_SENT, LiveRecorder, recording
 
 BLOCK = 100
@@ -110,3 +115,44 @@ def test_a_disk_that_fails_stops_the_recording_only(
     monkeypatch.setattr(SessionWriter, "note", fail)
     recorder = record(small_session, small_decoder, tmp_path / "live.nwb", 5, None)
     assert "Input/output error" in recorder.stopped
+
+
+def test_a_recording_holds_masks_artefacts_losses_and_digital_lines_and_replays_to_the_same_bits(
+    small_session: Session, small_decoder: Path, tmp_path: Path
+) -> None:
+    path, bundle = tmp_path / "live.nwb", read_bundle(small_decoder)
+    info = replace(small_session.info, stimulation_lines=(1,))
+    counts = np.array(small_session.signal[0:20_000])
+    counts[12_000:12_300, 2] = 32767  # channel 2 rails for 60 ms
+    counts[14_000:14_005] += 4000  # an artefact on all channels
+    lines = np.zeros(len(counts), np.uint32)
+    lines[16_000:16_005] = 2
+    counts[16_000:16_005] -= 8000
+    blocks = [
+        SignalBlock(counts[a : a + BLOCK], a, scale_uv=small_session.scale_uv, digital=lines[a : a + BLOCK])
+        for a in range(0, len(counts), BLOCK)
+        if a != 18_000
+    ]
+    parts = []
+    with recording(path, info, bundle, 0, small_session.scale_uv) as recorder:
+        chain = DecodeChain(bundle, info, recorder.chain_event)
+        for block in blocks:
+            parts.append(chain.process(block))
+            recorder.block(block, parts[-1], chain.front_end)
+    found = read_session(path)
+    events = {(event.kind, event.sample_index, event.first, event.second) for event in found.recorded.events}
+    assert (EventKind.MASKED, 12_000, 2, int(Cause.RAILED)) in events
+    assert (EventKind.FILLED, 18_000 + BLOCK, BLOCK, 0) in events
+    artefacts = [event for event in events if event[0] == EventKind.ARTEFACT]
+    assert [(sample, size) for _, sample, size, _ in artefacts] == [(14_000, 4)]
+    assert found.info.stimulation_lines == (1,)
+    assert found.digital is not None
+    np.testing.assert_array_equal(found.digital.at(0, 20_000), lines)
+    digests = [IntentDigest(), IntentDigest()]
+    for part in parts:
+        digests[0].update(part)
+    for part in replay(iter_blocks(found, 777), found.info, bundle):
+        digests[1].update(part)
+    assert digests[0].hexdigest() == digests[1].hexdigest()
+    assert found.recorded.health is not None
+    assert found.recorded.health.mask[:, 2].any()
