@@ -240,41 +240,44 @@ def _walk(
     delay, lag, index = plan[DELAY], plan[LAG], now[NEXT]
     history = delay + lag
     bad = np.zeros(n_channels, np.int64)
+    last, repeats = _per_channel(lanes, LAST), _per_channel(lanes, REPEATS)
+    flat, base, threshold = (
+        _per_channel(lanes, FLAT_AT),
+        _per_channel(lanes, BASE),
+        _per_channel(lanes, THRESHOLD),
+    )
     for t in range(rows):
         i, at = index + t, history + t
-        row, mark = line[at], marks[at]
+        row, mark, earlier = line[at], marks[at], line[at - lag]
         runs[at] = 0
         for c in range(line.shape[1]):
             mark[c] = 0
-        began, over = False, False
+        began, over, bridging = False, False, now[RUN_START] >= 0
         if missing > 0:
             for c in range(n_channels):
-                row[c], bad[c] = lanes[c // LANES, BASE, c % LANES], NONE
+                row[c], bad[c] = base[c], NONE
         else:
             for c in range(n_channels):
-                g, k = c // LANES, c % LANES
                 value = row[c]
-                same = value == lanes[g, LAST, k]
-                repeats = np.float32(0.0)
-                if same:
-                    repeats = min(lanes[g, REPEATS, k] + np.float32(1.0), lanes[g, FLAT_AT, k])
-                lanes[g, LAST, k], lanes[g, REPEATS, k] = value, repeats
+                again = np.float32(0.0)
+                if value == last[c]:
+                    again = min(repeats[c] + np.float32(1.0), flat[c])
+                last[c], repeats[c] = value, again
                 bad[c] = NONE
                 if not abs(value) < limit:
                     bad[c] = RAILED if abs(value) < np.inf else NOT_FINITE
-                elif repeats >= lanes[g, FLAT_AT, k]:
+                    row[c] = base[c]
+                elif again >= flat[c]:
                     bad[c] = FLAT
-                far = abs(value - line[at - lag, c])
-                if now[RUN_START] >= 0:  # from where it was before the artefact
-                    far = max(far, abs(value - lanes[g, ANCHOR, k]))
-                if far > lanes[g, THRESHOLD, k]:
+                far = abs(value - earlier[c])
+                if bridging:  # from where it was before the artefact
+                    far = max(far, abs(value - lanes[c // LANES, ANCHOR, c % LANES]))
+                if far > threshold[c]:
                     if i - counts[LAST_OVER, c] > plan[QUIET]:
                         counts[ONSET, c] = i
                         began = True
                     over |= now[CASCADE_START] >= 0 and counts[ONSET, c] >= now[CASCADE_START]
                     counts[LAST_OVER, c] = i
-                if bad[c] == NOT_FINITE or bad[c] == RAILED:
-                    row[c] = lanes[g, BASE, k]
             if plan[LINES] != 0 and len(digital) and (np.int64(digital[begin + t]) & plan[LINES]) != 0:
                 now[STIMULATED_UNTIL] = i + plan[STIMULATION_TAIL]
         if now[CASCADE_START] >= 0:
@@ -309,7 +312,7 @@ def _walk(
                     counts[HOLD, c] -= 1
                 if counts[HOLD, c] > 0:
                     mark[c] = counts[CAUSE, c]
-                    row[c] = lanes[c // LANES, BASE, c % LANES]
+                    row[c] = base[c]
                     held = True
             if held:
                 now[MARKED_UNTIL] = i
@@ -325,12 +328,20 @@ def _walk(
                 along = np.float32(min((leaving - now[RUN_START] + 1) / (delay + 1.0), 1.0))
             bridge = line[t + lag]
             for c in range(n_channels):
-                anchor, base = lanes[c // LANES, ANCHOR, c % LANES], lanes[c // LANES, BASE, c % LANES]
-                bridge[c] = anchor + (base - anchor) * along
+                anchor = lanes[c // LANES, ANCHOR, c % LANES]
+                bridge[c] = anchor + (base[c] - anchor) * along
+    for c in range(n_channels):
+        lanes[c // LANES, LAST, c % LANES], lanes[c // LANES, REPEATS, c % LANES] = last[c], repeats[c]
     now[HOLDING] = 0
     for c in range(n_channels):
         if counts[HOLD, c] > 0:
             now[HOLDING] = 1
+
+
+@compiled
+def _per_channel(lanes: NDArray[np.float32], row: int) -> NDArray[np.float32]:
+    """A row of `lanes` as one value per channel, copied."""
+    return lanes[:, row].copy().reshape(-1)
 
 
 @compiled
