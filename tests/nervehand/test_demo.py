@@ -40,7 +40,7 @@ def test_the_demo_moves_the_hand_and_what_it_records_replays_to_the_same_bits(tm
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     said = json.loads(out)
-    assert said["hops"] == 20 * 50 - 4
+    assert said["hops"] == 20 * 50 - 5
     assert said["commands_applied"] > 0
     assert said["commands_applied"] + said["commands_withheld"] + said["commands_dropped"] == said["hops"]
     assert said["latency_p99_us"] > 0

@@ -14,7 +14,7 @@ from firmware_bridge import nerve
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.nerve.physiology import COHORT, PRESETS, VERSION, person_of
 
-FROZEN = (1, "")
+FROZEN = (1, "f5eacf416828bd2d")
 
 
 def constants() -> dict[str, object]:
