@@ -7,7 +7,9 @@ the start, because nothing else can be appended in HDF5's single-writer-multiple
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +92,7 @@ class Header:
     def from_json(text: str) -> Header:
         """Errors: NervehandError for text that is not a header of this or an earlier version."""
         try:
-            fields = json.loads(text)
+            fields = json.loads(text, parse_float=_finite, parse_constant=_finite)
             version, name = fields.pop("version"), fields.pop("format")
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             raise NervehandError(f"the session header is damaged ({error}): restore the file") from None
@@ -99,7 +101,7 @@ class Header:
                 f"format is {name} {version}, this program reads nervehand up to {FORMAT_VERSION}: update it"
             )
         try:
-            return TypeAdapter(Header).validate_python(fields)
+            return _adapter().validate_python(fields)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
@@ -115,6 +117,18 @@ class Header:
                 f"the session header is damaged (a posture has not {N_DOF} positions): restore the file from a copy"
             )
         return np.array([[np.nan if v is None else v for v in row] for row in self.postures], np.float32)
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"{number[:20]} is not a finite number")
+    return value
+
+
+@cache
+def _adapter() -> TypeAdapter[Header]:
+    return TypeAdapter(Header)  # takes milliseconds to make
 
 
 def header_of(session: Session) -> Header:

@@ -71,7 +71,7 @@ def read_session(path: str | Path, *, signal_only: bool = False) -> Session:
         session = read_open(file, path, signal_only=signal_only)
     except NervehandError as error:
         file.close()
-        raise _naming(path, error) from None
+        raise naming(path, error) from None
     except (KeyError, OSError, ValueError, TypeError, IndexError, RuntimeError) as error:
         file.close()
         raise NervehandError(f"{path}: is damaged ({_short(error)}): restore it from a copy") from None
@@ -178,6 +178,7 @@ def _short(error: Exception) -> str:
     return " ".join(str(error).split())[:120] or type(error).__name__
 
 
-def _naming(path: Path, error: NervehandError) -> NervehandError:
+def naming(path: Path, error: NervehandError) -> NervehandError:
+    """The error, with the file's name in front where it has none."""
     text = str(error)
     return error if text.startswith(str(path)) else NervehandError(f"{path}: {text}")

@@ -19,7 +19,7 @@ from decoder.session.contents import Verified, read_stream
 from decoder.session.journal import journal_of, read_journal
 from decoder.session.layout import SIGNAL_PATH, TRUTH_PATH, Header
 from decoder.session.model import Gap, Session
-from decoder.session.reader import read_header, read_open, tail_of
+from decoder.session.reader import naming, read_header, read_open, tail_of
 from decoder.session.recorder import LANES, stream_crc
 from decoder.session.sidecar import FlushRecord, Tail, read_tail
 from decoder.session.unclosed import UnclosedFile
@@ -100,6 +100,8 @@ def salvage(path: Path) -> Iterator[Salvage]:
     with ExitStack() as opened:
         try:
             found = _salvaged(path, tail, opened)
+        except NervehandError as error:
+            raise naming(path, error) from None
         except (KeyError, OSError, ValueError, TypeError, IndexError, RuntimeError) as error:
             raise NervehandError(f"{path}: cannot be recovered ({error}): its structure is damaged") from None
         yield found
@@ -116,7 +118,7 @@ def _salvaged(path: Path, tail: Tail, opened: ExitStack) -> Salvage:
     spans = tuple(span for span, ok in judged if ok)
     if not spans:
         raise NervehandError(
-            f"{path}: none of {tail.received} samples received can be verified: nothing can be recovered"
+            f"none of {tail.received} samples received can be verified: nothing can be recovered"
         )
     notes, damaged_notes = read_journal(journal_of(path))
     part = Verified(spans[-1][1], _gaps(spans, header), _kept(tail, good), notes)

@@ -26,7 +26,7 @@ def check(data: bytes) -> None:
     if len(data) < 2:
         return
     layout = protocol.FrameLayout(_NAMES[: data[0] % (len(_NAMES) + 1)])
-    stream, piece = _with_blocks(data[2:], len(layout.words)), 16 * (data[1] + 1)
+    stream, piece = _with_blocks(data[2:], len(layout.words)), 64 * (data[1] + 1)
     parser = protocol.WaveformParser(layout)
     at = used = 0
     for start in range(0, len(stream), piece):

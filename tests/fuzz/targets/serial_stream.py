@@ -26,7 +26,8 @@ def check(data: bytes) -> None:
     """Byte 0 is the length of the pieces; a frame marked in the input is given right checksums."""
     if not data:
         return
-    stream, piece = sealed(data[1:]), data[0] + 1
+    stream = sealed(data[1:])
+    piece = max(data[0] + 1, len(stream) // 128)
     parser = protocol.FrameParser()
     frames: list[protocol.Frame] = []
     for start in range(0, len(stream), piece):
