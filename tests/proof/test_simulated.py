@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 
@@ -24,18 +22,16 @@ def test_ten_million_values_of_a_subject_are_the_same_bits_in_any_blocks(proof: 
     source = SimulatedSource(subject, BLOCK, n_samples, is_paced=False, first_sample=first)
     lengths = np.random.default_rng(proof.seed).integers(1, 5000, n_samples)
     source.connect()
-    begun_s, n, at, k = time.perf_counter(), 0, 0, 0
+    n = at = k = lost = different = 0
     expected = np.empty((0, N_CHANNELS), np.int16)
     for block in source.blocks():
-        assert (block.first_sample, block.lost_before) == (first + n, 0)
+        assert block.first_sample == first + n + block.lost_before
+        lost += block.lost_before
         while at + expected.shape[0] < n + block.n_samples:
             left = expected[n - at :]
             more = again.samples(first + at + expected.shape[0], int(lengths[k]))
             expected, at, k = np.concatenate([left, more]), n, k + 1
-        assert block.samples.tobytes() == expected[n - at : n - at + block.n_samples].tobytes()
+        different += np.count_nonzero(block.samples != expected[n - at : n - at + block.n_samples])
         n += block.n_samples
-    seconds = time.perf_counter() - begun_s
-    assert n == n_samples
-    # The samples are made twice, so one subject is about twice as fast.
-    made_twice = n / subject.info.rate_hz / seconds
-    proof.record(values=n * N_CHANNELS, lost=0, different=0, times_real_time_made_twice=round(made_twice, 1))
+    proof.record(values=n * N_CHANNELS, lost=lost, different=different)
+    assert (n, lost, different) == (n_samples, 0, 0)
