@@ -52,7 +52,7 @@ class HealthSettings:
     mains_share: float | None = 0.7
     mains_ratio: float = 4.0
     drift_fraction: float | None = 0.8
-    dead_follows: float | None = 0.2
+    dead_follows: float | None = 0.1
     artefact_ratio: float | None = 12.0
     artefact_share: float = 0.5
     stimulation_tail_s: float = 0.001
@@ -98,10 +98,18 @@ class HealthSettings:
 
 
 def default_health(kind: StreamKind) -> HealthSettings:
-    """What a new decoder gets. An envelope has no carrier: no noise, mains or delay; quiet, it may stay constant."""
-    if kind != "envelope":
-        return HealthSettings()
-    return replace(instant_health(kind), bridge_s=0.02)
+    """What a new decoder gets.
+
+    A muscle under one electrode of an armband is 24 times louder than the others for seconds, so noise of an EMG
+    begins above that. An envelope has no carrier: no noise, mains or delay; quiet, it may stay constant.
+    """
+    match kind:
+        case "envelope":
+            return replace(instant_health(kind), bridge_s=0.02)
+        case "emg":
+            return HealthSettings(noisy_ratio=32.0)
+        case "nerve":
+            return HealthSettings()
 
 
 def instant_health(kind: StreamKind) -> HealthSettings:

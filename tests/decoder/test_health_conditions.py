@@ -11,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from decoder.health import Cause, ChannelHealth, HealthEvent, HealthEventKind, HealthSettings, HealthyBlock
+from decoder.health import (
+    Cause,
+    ChannelHealth,
+    HealthEvent,
+    HealthEventKind,
+    HealthSettings,
+    HealthyBlock,
+    default_health,
+)
 from firmware_bridge.nerve.subject import SCALE_UV, SimulatedSubject
 from firmware_bridge.stream import SignalBlock, StreamInfo
 from tests.decoder.chunks import Arrays, Step, assert_any_cut, assert_cut, random_cuts
@@ -85,6 +93,13 @@ def test_noise_of_five_times_the_others_is_told_by_its_quietest_moments_within_h
     assert first_masked_s(judged, 2) <= start + 30.0
 
 
+def test_a_muscle_under_one_electrode_is_not_noise_in_an_emg() -> None:
+    x = noise(40.0)
+    x[(np.arange(len(x)) / RATE) % 10.0 > 4.0, 1] *= np.float32(20.0)
+    assert masked_channels(judge(x, default_health("emg"))[0]) == []
+    assert masked_channels(judge(x, default_health("nerve"))[0]) == [1]
+
+
 def test_activity_of_one_channel_is_not_noise() -> None:
     """Five times the array's level, for 3 s on end, with rests between."""
     x = noise(60.0)
@@ -127,12 +142,12 @@ def test_a_large_steady_offset_is_no_drift() -> None:
 
 def test_a_channel_that_no_longer_follows_the_array_is_dead() -> None:
     """Constant noise instead of bursts, at a level that is neither low nor high."""
-    x, start = noise(90.0), 30.0
+    x, start = noise(110.0), 30.0
     rng = np.random.default_rng(9)
     x[seconds(start) :, 5] = rng.standard_normal(len(x) - seconds(start)).astype(np.float32) * np.float32(7.5)
     judged, events = judge(x)
     assert masked_channels(judged) == [5]
-    assert start + 10.0 <= first_masked_s(judged, 5) <= start + 50.0
+    assert start + 10.0 <= first_masked_s(judged, 5) <= start + 60.0
     assert events[0].cause is Cause.DEAD
 
 
@@ -285,12 +300,10 @@ def false_alarms(duration_s: float) -> tuple[int, int, int]:
 
 
 @pytest.mark.slow
-def test_in_an_hour_of_the_simulated_nerve_no_channel_is_masked_and_few_artefacts_are_found_that_are_none() -> (
-    None
-):
-    masked, found, there = false_alarms(3600.0)
+def test_in_ten_minutes_of_the_simulated_nerve_no_channel_is_masked_and_every_artefact_found_is_one() -> None:
+    masked, found, there = false_alarms(600.0)
     assert masked == 0
-    assert 0.9 * there <= found <= there + 3
+    assert 0.9 * there <= found <= there
 
 
 def test_in_a_minute_of_the_simulated_nerve_no_channel_is_masked() -> None:
