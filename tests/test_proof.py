@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.proof.__main__ import main
@@ -50,6 +51,14 @@ def test_a_proof_knows_its_size_and_never_goes_under_its_least() -> None:
     assert Proof(scale=0.05).count(20) == 1
     assert Proof(scale=0.001).count(50) == 1
     assert Proof(scale=0.05).count(50, least=10) == 10
+
+
+def test_figures_are_plain_numbers_and_texts() -> None:
+    proof = Proof()
+    proof.record(lost=np.int64(3), share=np.float32(0.5), what="all")
+    assert json.dumps(proof.figures) == '{"lost": 3, "share": 0.5, "what": "all"}'
+    with pytest.raises(TypeError, match="figure gaps"):
+        proof.record(gaps=[1, 2])  # type: ignore[arg-type]  # the mistake in question
 
 
 def test_plain_pytest_runs_a_twentieth(proof: Proof, request: pytest.FixtureRequest) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 CI_SCALE = 0.05
@@ -34,9 +35,13 @@ class Proof:
         """How many to do where the full proof does `full`: never fewer than `least`."""
         return max(least, math.ceil(full * self.scale - 1e-9))
 
-    def record(self, **figures: Figure) -> None:
+    def record(self, **figures: Figure | np.generic) -> None:
         """What was counted or measured, by name, for the report; a name said again takes the later value."""
-        self.figures.update(figures)
+        for name, value in figures.items():
+            plain = value.item() if isinstance(value, np.generic) else value
+            if not isinstance(plain, int | float | str):
+                raise TypeError(f"figure {name} is {plain!r}: give a number or a text")
+            self.figures[name] = plain
 
 
 _PROOF = pytest.StashKey[Proof]()

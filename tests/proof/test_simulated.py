@@ -31,7 +31,8 @@ def test_ten_million_values_of_a_subject_are_the_same_bits_in_any_blocks(proof: 
             left = expected[n - at :]
             more = again.samples(first + at + expected.shape[0], int(lengths[k]))
             expected, at, k = np.concatenate([left, more]), n, k + 1
-        different += np.count_nonzero(block.samples != expected[n - at : n - at + block.n_samples])
+        rows = expected[n - at : n - at + block.n_samples]
+        different += int(np.count_nonzero(block.samples != rows))
         n += block.n_samples
     proof.record(values=n * N_CHANNELS, lost=lost, different=different)
     assert (n, lost, different) == (n_samples, 0, 0)
