@@ -25,7 +25,7 @@ from firmware_bridge.nerve.anatomy import (
 from firmware_bridge.nerve.axon import solve_spike
 from firmware_bridge.nerve.contact import axon_waveforms
 from firmware_bridge.nerve.draws import Purpose, generator
-from firmware_bridge.nerve.firing import Drive, Firing
+from firmware_bridge.nerve.firing import Drive, Firing, Spikes
 from firmware_bridge.nerve.interference import Artefact, Interference
 from firmware_bridge.nerve.motion import CuedMotion, Motion, Schedule, Truth
 from firmware_bridge.nerve.muscle import motor_unit_potential
@@ -173,13 +173,14 @@ class _AxonWaves:
         pairs = np.argwhere(np.isfinite(distance))
         unit, contact = pairs[:, 0], pairs[:, 1]
         self._n_channels = len(contacts.nerve)
-        self._waves: list[NDArray[np.float64] | None] = [None] * len(units)
+        self._waves: list[NDArray[np.float64]] = [np.zeros((0, 0, 0))] * len(units)
+        self._is_heard = np.zeros(len(units), np.bool_)
         self._channels: list[slice] = [slice(0)] * len(units)
         # Contacts of one fascicle side by side, so that a spike is added to all of them at once.
         self._order = np.lexsort((contacts.fascicle, contacts.nerve))
         place = np.argsort(self._order)
         if not len(pairs):
-            self._length, self._delay = 1, 0
+            self._length = 1
             return
         waveforms = axon_waveforms(
             solve_spike(), units.diameter_um[unit], distance[unit, contact], units.node_offset[unit], rate_hz,
@@ -190,31 +191,27 @@ class _AxonWaves:
             n_phases=_PHASES,
         )  # fmt: skip
         seen = waveforms.microvolts + shared.microvolts
-        self._length, self._delay = seen.shape[-1], waveforms.delay_samples
+        self._length = seen.shape[-1]
         for u in np.unique(unit):
             of_unit = np.flatnonzero(unit == u)
             of_unit = of_unit[np.argsort(place[contact[of_unit]])]
             wave = seen[of_unit]  # (contacts, phases, samples)
             if np.ptp(wave, axis=-1).max() >= _LEAST_UV:
+                self._is_heard[u] = True
                 first = int(place[contact[of_unit[0]]])
                 self._waves[u] = np.ascontiguousarray(wave.transpose(1, 2, 0))
                 self._channels[u] = slice(first, first + len(of_unit))
 
     def frame(self, firing: Firing, frame: int, n: int) -> NDArray[np.float64]:
-        before = -(-self._length // n)
-        pad, first = before * n, frame * n
-        sums = np.zeros((pad + n + self._length, self._n_channels))
-        for number in range(frame - before, frame + 1):
-            spikes = firing.spikes(number)
-            whole = np.floor(spikes.at)
-            phase = ((spikes.at - whole) * _PHASES).astype(np.int64)
-            start = whole.astype(np.int64) - first + pad
-            for u, p, at in zip(spikes.unit.tolist(), phase.tolist(), start.tolist(), strict=True):
-                wave = self._waves[u]
-                if wave is not None:
-                    sums[at : at + self._length, self._channels[u]] += wave[p]
+        spikes = _reaching(firing, frame, n, self._length, self._is_heard)
+        whole = np.floor(spikes.at)
+        phase = ((spikes.at - whole) * _PHASES).astype(np.int64)
+        start = whole.astype(np.int64) - frame * n + self._length
+        sums = np.zeros((n + 2 * self._length, self._n_channels))
+        for u, p, at in zip(spikes.unit.tolist(), phase.tolist(), start.tolist(), strict=True):
+            sums[at : at + self._length, self._channels[u]] += self._waves[u][p]
         out = np.empty((n, self._n_channels))
-        out[:, self._order] = sums[pad : pad + n]
+        out[:, self._order] = sums[self._length : self._length + n]
         return out
 
 
@@ -241,7 +238,7 @@ class _MuscleWaves:
         )
         place = draws.integers(0, _MUSCLE_PLACES, len(units))
         self._waves = person.crosstalk * units.muscle_size[:, None, None] * shapes[units.pool, place]
-        self._has_muscle = units.muscle_size > 0
+        self._is_heard = units.muscle_size > 0
         self._pool = units.pool
         self._length = shapes.shape[-1]
         self._delay = round(_MUSCLE_DELAY_S * rate_hz)
@@ -251,16 +248,23 @@ class _MuscleWaves:
 
     def frame(self, firing: Firing, frame: int, n: int) -> NDArray[np.float64]:
         reach = self._length + self._delay
-        before = -(-reach // n)
-        pad, first = before * n, frame * n
-        sums = np.zeros((N_POOLS, len(IMPLANTED), pad + n + reach))
-        for number in range(frame - before, frame + 1):
-            spikes = firing.spikes(number)
-            start = np.rint(spikes.at).astype(np.int64) - first + pad + self._delay
-            for u, at in zip(spikes.unit.tolist(), start.tolist(), strict=True):
-                if self._has_muscle[u]:
-                    sums[self._pool[u], :, at : at + self._length] += self._waves[u]
-        return np.asarray(sums[:, :, pad : pad + n].reshape(len(self._mix), n).T @ self._mix)
+        spikes = _reaching(firing, frame, n, reach, self._is_heard)
+        start = np.rint(spikes.at).astype(np.int64) - frame * n + reach + self._delay
+        sums = np.zeros((N_POOLS, len(IMPLANTED), n + 2 * reach))
+        for u, pool, at in zip(
+            spikes.unit.tolist(), self._pool[spikes.unit].tolist(), start.tolist(), strict=True
+        ):
+            sums[pool, :, at : at + self._length] += self._waves[u]
+        return np.asarray(sums[:, :, reach : reach + n].reshape(len(self._mix), n).T @ self._mix)
+
+
+def _reaching(firing: Firing, frame: int, n: int, reach: int, is_heard: NDArray[np.bool_]) -> Spikes:
+    """The spikes of the units that are heard, whose `reach` samples end in a frame of n samples or later."""
+    earliest = (frame * n - reach) // n
+    found = [firing.spikes(number) for number in range(earliest, frame + 1)]
+    unit, at = np.concatenate([s.unit for s in found]), np.concatenate([s.at for s in found])
+    kept = is_heard[unit] & (at >= frame * n - reach)
+    return Spikes(unit[kept], at[kept])
 
 
 def _describe(n_channels: int, rate_hz: float, mains_hz: float, stimulation_hz: float) -> StreamInfo:
