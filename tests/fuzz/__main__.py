@@ -60,7 +60,7 @@ def fuzz(target: Target, seconds: float, seed: int, folder: Path = FOLDER) -> Ou
             if artifact:
                 outcome.findings.setdefault(said(text), Path(artifact.group(1)))
             elif "DONE" not in text and "Done " not in text:
-                outcome.findings.setdefault(f"did not run: {text.strip()[-300:]}", room / "log")
+                outcome.findings.setdefault(f"ended early: {text.strip()[-300:]}", room / "log")
                 break
     outcome.inputs = sum(1 for _ in corpus.iterdir())
     return outcome
