@@ -108,6 +108,7 @@ def fit(
             hop_s=stream.hop_s,
             n_gestures=len(gestures),
             features_per_channel=len(compress) // len({n.rsplit("/", 1)[0] for n in front_end.feature_names}),
+            loses_channels=first.info.kind == "nerve",
         ),
         options.network,
         seed=options.seed,

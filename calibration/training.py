@@ -47,6 +47,9 @@ MIXED = 0.5
 ICLR 2018): rest that is not quite rest is still rest. Only without truth, for a mixture has no position of its own."""
 MASKED = 0.005
 """Part of the channels that a chunk does not hear, so that the decoder survives a masked channel."""
+LOSING, MOST_LOST = 0.5, 0.4
+"""Of an implant, whose contacts fail for good: so many of the chunks miss up to this part of the channels. As many lost
+everywhere would cost accuracy where nothing is lost."""
 PROGRESS_EVERY = 5
 
 
@@ -56,6 +59,7 @@ class TrainingSet:
 
     `z` (n, f) float32; `label` (n,) int64, -1 where unknown; `truth` (n, d) float32, NaN where unknown, or
     None; `n_gestures` counts rest. Columns are channel-major, `features_per_channel` of them for each channel.
+    `loses_channels`: contacts fail for good, several of them; the decoder is trained without some.
     """
 
     z: NDArray[np.float32]
@@ -65,6 +69,7 @@ class TrainingSet:
     hop_s: float
     n_gestures: int
     features_per_channel: int = 1
+    loses_channels: bool = False
 
     def __post_init__(self) -> None:
         n = len(self.z)
@@ -164,6 +169,7 @@ class _Task:
         rows = data.rows
         self._z = torch.from_numpy(np.ascontiguousarray(data.z))
         self._features_per_channel = data.features_per_channel
+        self._loses_channels = data.loses_channels
         self._noise = NOISE * math.sqrt(data.features_per_channel)
         known = data.label[rows]
         counts = np.bincount(known[known >= 0], minlength=data.n_gestures)
@@ -199,7 +205,10 @@ class _Task:
         if self._truth is None:
             z = torch.lerp(z, z[:, torch.randperm(b)], MIXED * torch.rand(1, b, 1))
         z = z * torch.exp(GAIN * torch.randn(1, b, f)) + self._noise * torch.randn(z.shape)
-        heard = (torch.rand(1, b, f // self._features_per_channel) >= MASKED).float()
+        lost: float | Tensor = MASKED
+        if self._loses_channels:
+            lost = MOST_LOST * torch.rand(1, b, 1) * (torch.rand(1, b, 1) < LOSING)
+        heard = (torch.rand(1, b, f // self._features_per_channel) >= lost).float()
         return z * heard.repeat_interleave(self._features_per_channel, 2)
 
     def loss(self, outputs: Tensor | None, logits: Tensor, rows: Tensor, scored: Tensor) -> Tensor:

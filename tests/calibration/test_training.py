@@ -65,6 +65,31 @@ def test_a_masked_channel_costs_little(learned: StepNetwork) -> None:
     assert (probabilities.argmax(1) == unseen.label)[STEADY].mean() > 0.85
 
 
+def test_trained_to_lose_channels_it_goes_on_by_the_faint_ones() -> None:
+    def uneven(seed: int) -> TrainingSet:
+        data = a_training_set(seed)
+        z = data.z.copy()
+        for gesture in (1, 2, 3):
+            z[data.label == gesture, 2 * gesture - 2] += 5.0  # one channel says it loudly, the other hardly
+            z[data.label == gesture, 2 * gesture - 1] -= 1.5
+        return replace(data, z=z)
+
+    unseen = uneven(seed=9)
+    deaf = unseen.z.copy()
+    deaf[:, [0, 2, 4]] = 0.0
+    right = {}
+    for loses_channels in (False, True):
+        network = train(
+            replace(uneven(0), loses_channels=loses_channels), "compact", seed=1, n_steps=60
+        ).step_network
+        for name, z in (("whole", unseen.z), ("deaf", deaf)):
+            _, probabilities = engines.load(build_step_graph(network)).process(z)
+            right[name, loses_channels] = (probabilities.argmax(1) == unseen.label)[STEADY].mean()
+    assert right["whole", True] > 0.98
+    assert right["deaf", True] > 0.9
+    assert right["deaf", False] < 0.8
+
+
 def test_the_same_seed_and_threads_give_the_same_weights_and_another_seed_does_not() -> None:
     a, b, c = (
         weights_of(train(a_training_set(), "compact", seed=seed, threads=1, n_steps=4).step_network)
