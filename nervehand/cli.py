@@ -289,6 +289,26 @@ def bands(
 
 
 @app.command()
+def health(
+    session: Annotated[Path, typer.Argument(metavar="SESSION", help="The recorded session.")],
+    picture: Annotated[
+        Path | None, typer.Option("--picture", metavar="OUT.svg", help="Draw a stretch of it.")
+    ] = None,
+    from_s: Annotated[
+        float, typer.Option("--from", metavar="SECONDS", help="Where the picture begins.", min=0.0)
+    ] = 0.0,
+    seconds: Annotated[float, typer.Option(help="What the picture shows.", min=0.1, callback=finite)] = 20.0,
+    as_json: Json = False,
+) -> None:
+    """What a decoder would have made of a recording's channels: masks with their causes, and artefacts."""
+    from nervehand.health_report import run_health
+
+    if picture is not None:
+        free_to_write(picture, force=True)
+    run_health(session, picture, from_s, seconds, as_json=as_json)
+
+
+@app.command()
 def recover(
     path: Annotated[Path, typer.Argument(metavar="SESSION.nwb", help="A session cut short.")],
 ) -> None:
