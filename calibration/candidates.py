@@ -15,7 +15,7 @@ import numpy as np
 from calibration.datasets import FeatureStream, session_stream
 from calibration.front_end import HOP_S, WINDOW_S, FrontEndChoice, default_front_end
 from decoder.chain import FrontEnd
-from decoder.conditioning_design import DEFAULT_BAND_HZ, HIGHEST_FRACTION, design
+from decoder.conditioning_design import DEFAULT_BAND_HZ, HIGHEST_FRACTION, SPIKE_LOW_HZ, design
 from decoder.features import FeatureSettings
 from decoder.health import default_health
 from decoder.normalisation import Compression
@@ -23,8 +23,7 @@ from decoder.session.model import Session
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.stream import StreamInfo
 
-SPIKE_BAND_FROM_HZ = 300.0
-CANDIDATES = ("default", "25-600", "spike-band", "wide", "both", "25-600+power")
+CANDIDATES = ("default", "25-600", "spike-band", "spike-band+average", "wide", "both", "25-600+power")
 
 
 def candidate(name: str, info: StreamInfo) -> tuple[FrontEndChoice, ...]:
@@ -33,12 +32,14 @@ def candidate(name: str, info: StreamInfo) -> tuple[FrontEndChoice, ...]:
     - `default`: what a new decoder for this stream gets;
     - `25-600`: the published band, decimated to 5 kHz;
     - `spike-band`: 300 Hz to 0.45 of the rate, not decimated;
+    - `spike-band+average`: the same, re-referenced to the average;
     - `wide`: 25 Hz to 0.45 of the rate, one band;
     - `both`: the 14 features of either band;
     - `25-600+power`: the published band, and the mean of the rectified spike band beside it (as in Nason et
       al., Nat. Biomed. Eng. 2020, whose band ends at 1 kHz).
 
-    All re-reference as the default does. Raises NervehandError for an unknown name or an envelope.
+    Bands from 25 Hz on are re-referenced to the average where there are electrodes enough. Raises NervehandError for
+    an unknown name or an envelope.
     """
     if name not in CANDIDATES:
         raise NervehandError(f"there is no front end {name!r}: use {', '.join(CANDIDATES)}")
@@ -47,16 +48,19 @@ def candidate(name: str, info: StreamInfo) -> tuple[FrontEndChoice, ...]:
         return (usual,)
     if info.kind == "envelope":
         raise NervehandError(f"an envelope has no band to choose: use 'default', not {name!r}")
-    published = _banded(usual, info, max(1, int(info.rate_hz // 5000.0)), DEFAULT_BAND_HZ)
+    published = default_front_end(info, band="paper")
     highest = HIGHEST_FRACTION * info.rate_hz
-    spikes = _banded(usual, info, 1, (SPIKE_BAND_FROM_HZ, highest))
+    spikes = _banded(usual, info, 1, (SPIKE_LOW_HZ, highest))
     match name:
         case "25-600":
             return (published,)
         case "spike-band":
             return (spikes,)
+        case "spike-band+average":
+            averaged = replace(spikes.conditioning, rereference=published.conditioning.rereference)
+            return (replace(spikes, conditioning=averaged),)
         case "wide":
-            return (_banded(usual, info, 1, (DEFAULT_BAND_HZ[0], highest)),)
+            return (_banded(published, info, 1, (DEFAULT_BAND_HZ[0], highest)),)
         case "both":
             return published, spikes
         case _:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from decoder.conditioning import ConditioningSettings
-from decoder.conditioning_design import default_settings, paper_settings
+from decoder.conditioning_design import SPIKE_LOW_HZ, default_settings, paper_settings
 from decoder.features import FeatureSettings
 from decoder.normalisation import Compression
 from firmware_bridge.errors import NervehandError
@@ -42,15 +42,17 @@ def band_named(name: str) -> Band:
 
 
 def default_front_end(info: StreamInfo, hop_s: float = HOP_S, band: Band = "default") -> FrontEndChoice:
-    """The paper's features for raw streams, re-referenced to the average; an envelope's root and mean over the hop.
+    """The paper's features for raw streams; an envelope's root and mean over the hop.
 
     `band` "paper" takes 25 to 600 Hz of a nerve too, as published; "default" takes its spikes.
 
-    Interference that all electrodes share, of whatever frequency, differs from day to day; the average of many
-    channels holds little else (Ludwig et al., J Neurophysiol 2009).
+    Up to 600 Hz the average of all electrodes is subtracted: interference that they share differs from day to day, and
+    the average of many holds little else (Ludwig et al., J Neurophysiol 2009). A nerve's spikes are left as they are:
+    mains and movement lie below their band, and an average would carry what one bad contact does to all the others.
     """
     conditioning = default_settings(info) if band == "default" else paper_settings(info)
-    if info.kind != "envelope" and info.n_channels >= AVERAGED_FROM:
+    is_of_spikes = conditioning.band_hz is not None and conditioning.band_hz[0] >= SPIKE_LOW_HZ
+    if info.kind != "envelope" and info.n_channels >= AVERAGED_FROM and not is_of_spikes:
         conditioning = replace(conditioning, rereference="average")
     rate_hz = info.rate_hz / conditioning.decimation
     hop = max(1, round(hop_s * rate_hz))

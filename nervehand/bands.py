@@ -29,7 +29,7 @@ BANDS_HZ = (
     (1200.0, 2500.0),
     (2500.0, 4500.0),
 )
-FRONT_ENDS = ("25-600", "spike-band", "wide", "both", "25-600+power")
+FRONT_ENDS = ("25-600", "spike-band", "spike-band+average", "wide", "both", "25-600+power")
 ALONE = {
     "axons": Parts(axons=True, muscles=False, interference=False),
     "muscles": Parts(axons=False, muscles=True, interference=False),

@@ -22,6 +22,7 @@ def test_each_name_is_its_band_and_all_share_hop_window_and_reference() -> None:
     assert bands == {
         "25-600": [(25.0, 600.0)],
         "spike-band": [(300.0, 4500.0)],
+        "spike-band+average": [(300.0, 4500.0)],
         "wide": [(25.0, 4500.0)],
         "both": [(25.0, 600.0), (300.0, 4500.0)],
         "25-600+power": [(25.0, 600.0), (300.0, 4500.0)],
@@ -31,7 +32,16 @@ def test_each_name_is_its_band_and_all_share_hop_window_and_reference() -> None:
         rate_hz = NERVE.rate_hz / part.conditioning.decimation
         assert part.settings.hop_samples / rate_hz == pytest.approx(0.02)
         assert part.settings.window_samples / rate_hz == pytest.approx(0.1)
-        assert part.conditioning.rereference == "average"
+    averaged = {name: [p.conditioning.rereference for p in candidate(name, NERVE)] for name in CANDIDATES}
+    assert averaged == {
+        "default": ["none"],
+        "25-600": ["average"],
+        "spike-band": ["none"],
+        "spike-band+average": ["average"],
+        "wide": ["average"],
+        "both": ["average", "none"],
+        "25-600+power": ["average", "none"],
+    }
 
 
 def test_two_bands_stand_side_by_side_at_the_hops_of_each() -> None:
