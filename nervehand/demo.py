@@ -9,6 +9,7 @@ from pathlib import Path
 from decoder.bundle import Bundle, read_bundle
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.nerve.motion import GESTURES, Schedule, SteeredMotion
+from firmware_bridge.nerve.physiology import DEFAULT
 from firmware_bridge.nerve.subject import SCALE_UV, SimulatedSubject
 from firmware_bridge.sources.simulated import BLOCK_S, SimulatedSource
 from nervehand.keys import keys_pressed
@@ -20,6 +21,7 @@ from nervehand.virtual_hand import drive_virtual_hand
 
 SUBJECT, TRAINED_DAY, TRAINED_REPETITIONS = 1, 0, 10
 """The shipped bundle learned from this day of the subject; the demo plays later ones."""
+RATE_HZ = 10_000.0
 KEYS = "012345678"
 """What a person presses for each of GESTURES."""
 
@@ -28,6 +30,18 @@ def demo_bundle() -> Bundle:
     """The decoder that ships with nervehand, fitted on the simulated subject."""
     with as_file(files("nervehand") / "bundles" / "demo.nhb") as path:
         return read_bundle(path)
+
+
+def demo_subject(seconds: float, day: int, *, steer: bool) -> SimulatedSubject:
+    """The person of the demo on a day, moved by keys, or by cues that do not come again within `seconds`."""
+    if steer:
+        return SimulatedSubject(
+            SUBJECT, day, motion=SteeredMotion(DEFAULT, SUBJECT, day, RATE_HZ), rate_hz=RATE_HZ
+        )
+    pass_s = Schedule().trial_s * (len(GESTURES) - 1)
+    return SimulatedSubject(
+        SUBJECT, day, schedule=Schedule(repetitions=1 + int(seconds / pass_s)), rate_hz=RATE_HZ
+    )
 
 
 def run_demo(
@@ -45,12 +59,8 @@ def run_demo(
     `record` names a session to write, `picture` an SVG file to draw the screen into (and nowhere else).
     """
     bundle = demo_bundle()
-    trial_s = Schedule().trial_s
-    schedule = Schedule(repetitions=1 + int(seconds / (trial_s * (len(GESTURES) - 1))))
-    subject = SimulatedSubject(SUBJECT, day, schedule=schedule)
+    subject = demo_subject(seconds, day, steer=steer)
     rate_hz = subject.info.rate_hz
-    if steer:
-        subject.motion = SteeredMotion(subject.person, SUBJECT, day, rate_hz)
     log = SourceLog()
     source = SimulatedSource(
         subject, block_samples=round(BLOCK_S * rate_hz), n_samples=round(seconds * rate_hz), on_event=log

@@ -98,10 +98,10 @@ class SimulatedSubject:
         self._frame = round(_FRAME_S * rate_hz)
         cued = CuedMotion(person, number, day, rate_hz, self.schedule)
         self._cued_samples = cued.n_samples
-        self.motion: Motion = cued if motion is None else motion
+        self._motion: Motion = cued if motion is None else motion
         self.units = units_of(person, number, day)
         self.contacts = contacts_of(person, number, day, n_channels)
-        drive = Drive(person, number, day, rate_hz, self.motion)
+        drive = Drive(person, number, day, rate_hz, self._motion)
         self.firing = Firing(person, self.units, drive, number, day, self._frame, rate_hz)
         self.interference = Interference(
             person, self.contacts, number, day, self._frame, rate_hz, mains_hz, stimulation_hz
@@ -111,13 +111,18 @@ class SimulatedSubject:
         self._cached = lru_cache(maxsize=4)(self._make_frame)
 
     @property
+    def motion(self) -> Motion:
+        """What moves the subject: it drives the motor neurons, so it is given once, when the subject is made."""
+        return self._motion
+
+    @property
     def n_session_samples(self) -> int:
         """How long the cued session is; afterwards the cues begin again."""
         return self._cued_samples
 
     def truth(self, first: int, n: int) -> Truth:
         """Positions and labels of samples first .. first + n - 1."""
-        return self.motion.truth(np.arange(first, first + n))
+        return self._motion.truth(np.arange(first, first + n))
 
     def samples(self, first: int, n: int) -> NDArray[np.int16]:
         """(n, n_channels) int16 counts of SCALE_UV microvolts."""

@@ -17,14 +17,26 @@ from decoder.intent import IntentDigest
 from decoder.replay import replay
 from decoder.session.reader import read_session
 from decoder.session.source import SessionSource
+from firmware_bridge.nerve.motion import SteeredMotion
 from firmware_bridge.nerve.subject import SimulatedSubject
-from nervehand.demo import demo_bundle
+from nervehand.demo import demo_bundle, demo_subject
 
 
 def test_the_shipped_bundle_is_for_the_simulated_subject_and_small() -> None:
     bundle = demo_bundle()
     bundle.require_stream(SimulatedSubject(1).info)
     assert len(bundle.step_graph) < 2_000_000
+
+
+def test_keys_move_the_nerve_and_not_only_what_the_screen_says() -> None:
+    left_alone, moved = (demo_subject(5.0, 1, steer=True) for _ in range(2))
+    assert isinstance(moved.motion, SteeredMotion)
+    moved.motion.ask(0, 6)
+    before, after = slice(0, 500), slice(5000, 10_000)
+    resting, making_a_fist = (subject.samples(0, 10_000) for subject in (left_alone, moved))
+    assert np.array_equal(making_a_fist[before], resting[before])
+    # Nothing but the intent differs, and a fist is louder than rest.
+    assert np.std(making_a_fist[after] - resting[after].astype(float)) > 5
 
 
 def start(*words: str) -> subprocess.Popen[str]:
