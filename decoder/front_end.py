@@ -73,7 +73,8 @@ class FrontEnd:
         self._conditioner = Conditioner(coefficients, info.n_channels)
         names = conditioned_names(info.channel_names, coefficients.rereference)
         self._extractor = features.load(feature_set).make(settings, names)
-        self._filled = self._filled_said = 0
+        self._filled = self._filled_to = 0  # samples bridged and not said yet, and where the last of them end
+        self._filled_due = -np.inf  # the sample from which the next word of them may come
         self.next_sample: int | None = None
         """Index of the sample that continues the stream; None before the first block and after a reset."""
         self.masked_now = np.zeros(info.n_channels, np.bool_)
@@ -130,10 +131,18 @@ class FrontEnd:
                 self._health.restart()
             else:
                 self._health.reset()
+                self._filled_due = -np.inf
             self._conditioner.reset()
             self._extractor.reset()
         elif block.first_sample > expected:
-            self._fill(block.first_sample, block.first_sample - expected)
+            if self._filled and block.first_sample >= self._filled_due:
+                self._say_filled()  # of the second before, before it is added to
+            self._filled, self._filled_to = (
+                self._filled + block.first_sample - expected,
+                block.first_sample,
+            )
+        if self._filled and block.first_sample + block.n_samples >= self._filled_due:
+            self._say_filled()
         self.next_sample = block.first_sample + block.n_samples
         t = self.stage_ns
         t[0] = time.monotonic_ns()
@@ -151,14 +160,11 @@ class FrontEnd:
         sample_index, healthy_fraction = _describe(index, masked, self._decimation)
         return Features(values, masked, sample_index, healthy_fraction), restarted
 
-    def _fill(self, sample_index: int, n_samples: int) -> None:
-        """Said once a second at most, with what was lost since."""
-        self._filled += n_samples
-        if self._filled > n_samples and sample_index - self._filled_said < self._info.rate_hz:
-            return
-        text = f"{self._filled} samples lost up to sample {sample_index} and bridged"
-        self._on_event(ChainEvent(sample_index, "filled", text, self._filled))
-        self._filled, self._filled_said = 0, sample_index
+    def _say_filled(self) -> None:
+        """The first loss is said at once; those of the second that follows when it is over, wherever blocks are cut."""
+        text = f"{self._filled} samples lost up to sample {self._filled_to} and bridged"
+        self._on_event(ChainEvent(self._filled_to, "filled", text, self._filled))
+        self._filled, self._filled_due = 0, max(self._filled_due, self._filled_to) + self._info.rate_hz
 
     def _on_health(self, event: HealthEvent) -> None:
         names, rate_hz = self._info.channel_names, self._info.rate_hz

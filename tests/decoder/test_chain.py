@@ -237,6 +237,27 @@ def test_with_one_frame_of_5_ms_in_a_hundred_lost_the_decoder_goes_on_and_answer
     assert np.abs(outputs - whole.outputs).mean() < 0.1 * whole.outputs.std()
 
 
+@pytest.mark.parametrize("block", [50, 500])
+def test_losses_are_said_at_once_and_then_once_a_second_with_their_number_however_blocks_are_cut(
+    block: int,
+) -> None:
+    events: list[ChainEvent] = []
+    chain = DecodeChain(bundle(), subject().info, events.append)
+    lost = {2000: 50, 4000: 20, 5000: 7, 14_000: 3}
+    samples = np.concatenate([nerve()] * 3)
+    first = 0
+    while first < len(samples):
+        first += lost.get(first, 0)
+        stop = min([at for at in lost if at > first] + [first + block, len(samples)])
+        chain.process(SignalBlock(samples[first:stop], first))
+        first = stop
+    assert [(event.sample_index, event.kind, event.first) for event in events if event.kind == "filled"] == [
+        (2050, "filled", 50),
+        (5007, "filled", 27),
+        (14_003, "filled", 3),
+    ]
+
+
 def test_masks_are_told_with_channel_and_cause() -> None:
     events: list[ChainEvent] = []
     info = subject().info
