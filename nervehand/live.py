@@ -26,7 +26,7 @@ from nervehand.screen import MOST_CHANNELS, Screen, Snapshot, StageLatency
 from nervehand.stopping import closed_by
 
 COMMAND_LIFETIME_S = 0.2  # a command that nothing follows expires, and the gate relaxes
-LATE_HOPS = 2  # a hop that is this many hops old is decoded, but commands nothing
+LATE_HOPS = 2  # a hop this many hops old, the delay line left out, is decoded but commands nothing
 _SNAPSHOT_S = 0.125
 _NOTICE_S = 5.0
 _HISTORY = 24
@@ -121,7 +121,8 @@ class LiveRun:
         self._recorder = recorder
         self._chain = DecodeChain(bundle, source.info, self._on_chain_event)
         self._gestures = bundle.manifest.gestures
-        self._late_ns = round(LATE_HOPS * bundle.hop_s * 1e9)
+        delay_s = self._chain.front_end.delay / source.info.rate_hz
+        self._late_ns = round((LATE_HOPS * bundle.hop_s + delay_s) * 1e9)
         self._lifetime_ns = round(COMMAND_LIFETIME_S * 1e9)
         self._histograms = {stage: LatencyHistogram() for stage in STAGES}
         self._digest = IntentDigest()
@@ -170,6 +171,8 @@ class LiveRun:
 
     def _stream(self, stop: threading.Event) -> None:
         self._source.connect()
+        if stop.is_set():  # what closed it may have come before it was connected
+            return
         for block in self._source.blocks():
             if stop.is_set():
                 return

@@ -185,7 +185,8 @@ def run_record(
         try:
             source.connect()
             said_s = time.monotonic()
-            for block in source.blocks():
+            # A stop before the source was connected has closed nothing.
+            for block in () if stop.is_set() else source.blocks():
                 recorder.samples(block)
                 samples += block.n_samples
                 lost += block.lost_before

@@ -168,6 +168,21 @@ def test_late_hops_are_decoded_but_command_nothing_and_the_recording_says_so(tmp
     assert "sample to decided: p50 1" in summary.describe()
 
 
+def test_hops_shorter_than_the_delay_line_still_command_the_hand() -> None:
+    """Each hop of 1 ms is two hops old when it leaves the delay line of 2 ms: no host can have it sooner."""
+    manifest = bundle().manifest
+    settings = replace(manifest.features.settings, hop_samples=5)
+    features = manifest.features.model_copy(update={"settings": settings})
+    quick = replace(bundle(), manifest=manifest.model_copy(update={"features": features}))
+    compile_kernels(quick, subject().info)
+    gate, hand = SafetyGate(GateLimits.for_hand(VIRTUAL_HAND), VIRTUAL_HAND.watchdog_action), WiredHand()
+    with GuardLoop(gate, hand) as guard:
+        paced = SimulatedSource(subject(), 5, n_samples=3000)
+        summary = LiveRun("test", paced, quick, guard, hand, NoScreen()).run(threading.Event())
+    assert summary.hops == 499  # the first window takes 100 ms, the last 2 ms stay in the delay line
+    assert summary.commands_dropped < summary.hops
+
+
 def test_no_hop_is_left_out_of_the_time_to_the_decision() -> None:
     """Half of the blocks are a second late and hold two hops each: two thirds of the hops."""
 
@@ -283,6 +298,34 @@ def test_a_stop_ends_the_wait_for_a_source_that_has_stalled() -> None:
         runner.join(60)
     assert [summary.hops for summary in ended] == [0]
     assert not [thread for thread in threading.enumerate() if thread.name == "stop"]
+
+
+def test_a_stop_before_the_source_is_connected_ends_the_run_though_no_block_ever_comes() -> None:
+    class Late(SimulatedSource):
+        """Takes long to connect: what stops the run has closed it by then, and closes it only once."""
+
+        def connect(self) -> None:
+            assert closed.wait(60)
+            super().connect()
+
+        def close(self) -> None:
+            super().close()
+            closed.set()
+
+    clock, stop, closed = StoppedClock(), threading.Event(), threading.Event()
+    stop.set()
+    gate, hand = SafetyGate(GateLimits.for_hand(VIRTUAL_HAND), VIRTUAL_HAND.watchdog_action), WiredHand()
+    ended: list[LiveSummary] = []
+    with GuardLoop(gate, hand) as guard:
+        late = Late(subject(), 25, clock_ns=clock)
+        live = LiveRun("test", late, bundle(), guard, hand, NoScreen())
+        runner = threading.Thread(target=lambda: ended.append(live.run(stop)), daemon=True)
+        runner.start()
+        runner.join(20)
+        in_time = list(ended)
+        late.close()
+        runner.join()
+    assert [summary.hops for summary in in_time] == [0]
 
 
 def test_the_screen_gets_a_complete_snapshot() -> None:
