@@ -123,7 +123,7 @@ def _described_by(library: _Library, board: Board, kind: StreamKind) -> tuple[St
 
 
 class BrainflowDevice:
-    """A board that BrainFlow drives. A board that sends nothing for `stall_s` is lost.
+    """A board that BrainFlow drives. A board that sends nothing new for `stall_s` is lost.
 
     BrainFlow's ring buffer of `ring_samples` (10 s of them where None) is emptied every `poll_s`. Losses and
     repeats show in the package numbers (see `COUNTERS`), which wrap: of a loss of more than their range, unless
@@ -197,20 +197,22 @@ class BrainflowDevice:
                     self._connection = None
                     raise SourceLostError(f"{self.board} is lost: {error}") from error
                 arrival_ns = time.monotonic_ns()
+            came = False
+            for block in self._placed(connection, data, arrival_ns):
+                if self._connection is not connection:
+                    return
+                came = True
+                yield block
+            if connection.left == 0:
+                return
             # Waited for, not passed: a machine that stood still has not heard a board that fell silent.
-            silent_s = 0.0 if data.shape[1] else silent_s + self._poll_s
+            silent_s = 0.0 if came else silent_s + self._poll_s
             if silent_s >= self._stall_s:
                 self.close()
                 missing = (
                     "" if connection.left is None else f"; {connection.left} lines of its file did not come"
                 )
                 raise SourceLostError(f"{self.board} is silent for {self._stall_s:g} s{missing}")
-            for block in self._placed(connection, data, arrival_ns):
-                if self._connection is not connection:
-                    return
-                yield block
-            if connection.left == 0:
-                return
 
     def _placed(
         self, connection: _Connection, data: NDArray[np.float64], arrival_ns: int

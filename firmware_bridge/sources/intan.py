@@ -96,6 +96,7 @@ class _Stream:
         self.continuity = Continuity(round(rate_hz), COUNTER_BITS)
         self.ready: deque[SignalBlock] = deque()
         self.lost = 0  # samples missing before the next block
+        self.repeated = 0  # samples that came again since the last new one
         self.failure: SourceLostError | None = None  # what ends it, once the blocks before are delivered
 
 
@@ -171,7 +172,7 @@ class IntanDevice:
                 data = self._read(connection)
                 if data is None:
                     return
-                self._take(stream, data)
+                self._take(connection, stream, data)
         except SourceLostError:
             self._end(connection)
             with self._lock:
@@ -179,7 +180,7 @@ class IntanDevice:
                     self._connection = None
             raise
 
-    def _take(self, stream: _Stream, data: bytes) -> None:
+    def _take(self, connection: _Connection, stream: _Stream, data: bytes) -> None:
         """Make blocks of what came. What is wrong with it ends the stream after the blocks before it."""
         arrival_ns = time.monotonic_ns()
         parser, layout = stream.parser, stream.layout
@@ -201,6 +202,12 @@ class IntanDevice:
             self.counters.lost_samples += place.lost
             self.counters.repeated_samples += place.repeated
             stream.lost += place.lost
+            stream.repeated = stream.repeated + place.repeated if place.repeated == FRAMES_PER_BLOCK else 0
+            if stream.repeated > connection.stall_s * self.info.rate_hz:
+                stream.failure = SourceLostError(
+                    f"RHX sent nothing new for {connection.stall_s:g} s: look whether it still runs, and connect again"
+                )
+                return
             words = block.words[place.repeated :]
             if not words.shape[0]:
                 continue

@@ -151,6 +151,20 @@ def test_a_board_that_falls_silent_is_lost_and_connects_again(tmp_path: Path) ->
         assert device.counters.connections == number
 
 
+def test_a_board_that_sends_the_same_package_over_and_over_is_lost(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    recording(path, np.concatenate([np.arange(300), np.full(3000, 299)]))
+    lines = [line.split("\t") for line in path.read_text().splitlines()]
+    for i, values in enumerate(lines):
+        values[STAMP] = f"{1_700_000_000 + i / 1000:.6f}"
+    path.write_text("".join("\t".join(values) + "\n" for values in lines))
+    device = brainflow.open_device(f"playback/{path}")
+    device = brainflow.BrainflowDevice(device.info, device.board, stall_s=0.3)
+    device.connect()
+    got = until_lost(device, r"silent for 0.3 s; \d+ lines of its file did not come")
+    assert np.array_equal(joined(got), microvolts(0, 300))
+
+
 def test_closing_from_another_thread_ends_a_waiting_iteration(tmp_path: Path) -> None:
     recording(tmp_path / "r.csv", np.arange(5), rate_hz=1 / 4)  # the next line is due in four seconds
     device = brainflow.open_device(f"playback/{tmp_path / 'r.csv'}")

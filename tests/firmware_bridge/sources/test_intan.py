@@ -239,6 +239,16 @@ def test_repeated_blocks_are_dropped_and_counted() -> None:
         assert all(block.lost_before == 0 for block in taken)
 
 
+def test_an_rhx_that_sends_the_same_samples_over_and_over_is_lost() -> None:
+    with emulator() as rhx, opened(rhx, stall_s=0.2) as device:
+        device.connect()
+        blocks = device.blocks()
+        take(blocks, 64 * 128)
+        rhx.repeat(64)
+        with pytest.raises(SourceLostError, match="sent nothing new for"):
+            take(blocks, 20_000)
+
+
 def test_skipped_blocks_are_counted_and_said_in_the_next_block() -> None:
     with emulator() as rhx, opened(rhx) as device:
         device.connect()
