@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 
@@ -24,6 +25,9 @@ class Port:
 
     def stop_listening(self) -> None:
         if self._listener is not None:
+            with contextlib.suppress(OSError):  # not everywhere allowed
+                # A thread that waits for clients in `select` would otherwise keep it listening until it is done.
+                self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
             self._listener = None
 
