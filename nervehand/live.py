@@ -58,6 +58,8 @@ class LiveSummary:
     link: str
     gate: str
     intents_sha256: str
+    recording_stopped: str = ""
+    """Why a recording ended before the run did; "" where it did not, or none was asked for."""
 
     def to_json(self) -> dict[str, object]:
         """One flat object, units in the keys."""
@@ -79,6 +81,7 @@ class LiveSummary:
             f"sample to hand: {_times(self.latency_us[TOTAL])}\n"
             f"{DECIDED}: {_times(self.latency_us[DECIDED])}, late hops included\n"
             f"link {self.link}, gate {self.gate}"
+            + (f"\nrecording stopped: {self.recording_stopped}" if self.recording_stopped else "")
         )
 
 

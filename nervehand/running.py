@@ -154,7 +154,7 @@ def run_live(
         print_json(summary.to_json() | about | {"source_events": log.to_json()})
         return
     print("\n".join([summary.describe(), *log.describe(), f"conditioning: {conditioning}"]))
-    if record is not None:
+    if record is not None and not summary.recording_stopped:
         print(f"recorded to {record}")
 
 

@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from decoder.bundle import Bundle
@@ -87,7 +88,8 @@ def drive_virtual_hand(
             if source_log is not None:
                 source_log.listen(live.source_event)
             _arm(guard, who, stop)
-            return live.run(stop)
+            summary = live.run(stop)
+        return summary if recording_to is None else replace(summary, recording_stopped=recording_to.stopped)
 
 
 def _arm(guard: GuardLoop, who: str, stop: threading.Event) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from decoder.session.model import Session, SessionMeta, iter_blocks
 from decoder.session.reader import read_session
+from decoder.session.recorder import SessionWriter
 from decoder.session.source import SessionSource
 from decoder.session.writer import write_session
 from firmware_bridge.emulators.serial import SerialEmulator
@@ -112,6 +113,21 @@ def test_run_gives_the_intents_of_a_replay_and_what_it_records_is_what_came(
     )
     assert recorded.n_samples == round(1.5 * small_session.info.rate_hz)
     assert any("gate arm" in note.text for note in recorded.recorded.notes)
+
+
+def test_run_says_of_a_recording_that_stopped_that_it_did(
+    run: Run, small_file: Path, small_decoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("Input/output error")
+
+    monkeypatch.setattr(SessionWriter, "intents", fail)
+    out = tmp_path / "live.nwb"
+    words = (f"session:{small_file}", "--bundle", small_decoder, "--hand", "none", "--seconds", 1)
+    result = run("run", *words, "--headless", "--record", out)
+    assert result.status == 0, result.err
+    assert "recording stopped: Input/output error" in result.out
+    assert "recorded to" not in result.out
 
 
 @pytest.mark.slow
