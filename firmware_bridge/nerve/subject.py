@@ -80,9 +80,10 @@ class SimulatedSubject:
         parts: Parts = ALL_PARTS,
         person: Physiology | None = None,
     ) -> None:
-        for what, value in (("number", number), ("day", day)):
-            if not 0 <= value < 1 << 32:
-                raise NervehandError(f"the subject's {what} is {value}: give zero or a positive integer")
+        # Ten years of days: what each changes is added up from the first one on.
+        for what, value, most in (("number", number, (1 << 32) - 1), ("day", day, 3650)):
+            if not 0 <= value <= most:
+                raise NervehandError(f"the subject's {what} is {value}: give 0 to {most}")
         if n_channels < 1:
             raise NervehandError(f"{n_channels} channels: give at least one")
         if not 2000.0 <= rate_hz <= 100_000.0:
