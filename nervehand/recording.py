@@ -114,7 +114,8 @@ class LiveRecorder:
             if unrecorded:
                 writer.event(Event(writer.present_sample, EventKind.UNRECORDED, unrecorded))
 
-        self._unless_stopped(write)
+        if sent or unrecorded:
+            self._unless_stopped(write)
 
     def dropped(self, sample_index: int, n_commands: int) -> None:
         """Commands that came too late to be sent; the newest of them rests on this sample."""
@@ -146,7 +147,7 @@ class LiveRecorder:
         self.take_sent()
         if self._opening is not None:
             self._opening.join()
-            self._write_waiting()
+        self._write_waiting()
         if self._writer is not None:
             self._writer.close(failing=failing)
         elif not failing and not self.stopped:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from decoder.session.model import Session, iter_blocks
 from decoder.session.reader import read_session
 from decoder.session.recorded import Event, EventKind
 from decoder.session.recorder import SessionWriter
+from firmware_bridge.errors import NervehandError
 from firmware_bridge.gate import GateEvent, GateState
 from firmware_bridge.guard import Sent
 from firmware_bridge.stream import SignalBlock
@@ -104,6 +106,26 @@ def test_what_could_not_be_remembered_of_what_was_sent_is_counted(
         Event(BLOCK - 1, EventKind.UNRECORDED, 5),
         Event(3 * BLOCK - 1, EventKind.UNRECORDED, 1),
     ]
+
+
+def test_fifteen_seconds_of_blocks_of_a_millisecond_wait_for_a_file_that_is_slow_to_open(
+    small_session: Session, small_decoder: Path, tmp_path: Path
+) -> None:
+    fed = threading.Event()
+
+    def make(block: SignalBlock) -> SessionWriter:
+        fed.wait(60)
+        raise NervehandError("the disk is gone")
+
+    chain = DecodeChain(read_bundle(small_decoder), small_session.info)
+    block = next(iter_blocks(small_session, BLOCK))
+    intents, recorder = chain.process(block), LiveRecorder(None, make)
+    for _ in range(15_000):
+        recorder.block(block, intents, chain.front_end)
+    assert recorder.stopped == ""
+    fed.set()
+    recorder.close(failing=False)
+    assert recorder.stopped == "the disk is gone"
 
 
 def test_a_disk_that_fails_stops_the_recording_only(
