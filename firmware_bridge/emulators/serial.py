@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import select
@@ -313,17 +314,32 @@ class SerialEmulator:
     def _plug(self) -> None:
         if self._master >= 0:
             return
+        # Only what an emulator left there, or serves there, is replaced: anything else is somebody's file.
+        if os.path.lexists(self._link) and not _is_link_to_terminal(self._link):
+            raise NervehandError(
+                f"{self._link} exists already, and is no emulated port: choose another place for the port"
+            )
         self._master, self._slave = os.openpty()
         tty.setraw(self._slave)
         os.set_blocking(self._master, False)
         new = self._link.with_name(self._link.name + ".new")
-        new.symlink_to(os.ttyname(self._slave))
-        new.replace(self._link)
+        try:
+            new.symlink_to(os.ttyname(self._slave))
+            new.replace(self._link)
+        except OSError as error:
+            os.close(self._master)
+            os.close(self._slave)
+            self._master = self._slave = -1
+            raise NervehandError(
+                f"{self._link}: no port can be put there ({error.strerror}): choose another place for the port"
+            ) from None
 
     def _unplug(self) -> None:
         if self._master < 0:
             return
-        self._link.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            if os.readlink(self._link) == os.ttyname(self._slave):  # else another emulator has its place
+                self._link.unlink()
         os.close(self._master)
         os.close(self._slave)
         self._master = self._slave = -1
@@ -355,3 +371,7 @@ class SerialEmulator:
         self._n_channels = n
         less = replace(info, channel_names=info.channel_names[:n], electrodes=info.electrodes[:n])
         self._description = replace(self._description, info=less)
+
+
+def _is_link_to_terminal(path: Path) -> bool:
+    return path.is_symlink() and os.readlink(path).startswith("/dev/pts/")

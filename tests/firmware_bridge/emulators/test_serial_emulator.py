@@ -77,6 +77,33 @@ def is_type(kind: FrameType) -> Callable[[Frame], bool]:
     return lambda frame: frame.type == kind
 
 
+def test_a_file_in_the_place_of_the_port_is_refused_and_kept(tmp_path: Path) -> None:
+    recording, elsewhere = tmp_path / "a.nwb", tmp_path / "link"
+    recording.write_bytes(b"a person's")
+    elsewhere.symlink_to(recording)
+    for place in (recording, elsewhere, tmp_path):
+        with pytest.raises(NervehandError, match="exists already, and is no emulated port: choose another"):
+            SerialEmulator(info(4), [], place).__enter__()
+    assert recording.read_bytes() == b"a person's"
+    assert elsewhere.is_symlink()
+
+
+def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(NervehandError, match="no port can be put there .No such file or directory.: choose"):
+        SerialEmulator(info(4), [], tmp_path / "nowhere" / "port").__enter__()
+
+
+def test_an_emulator_takes_the_place_of_another_and_keeps_it_when_that_one_ends(tmp_path: Path) -> None:
+    port = tmp_path / "port"
+    with SerialEmulator(info(4), [], port):
+        second = SerialEmulator(info(4), [], port)
+        second.__enter__()
+        mine = os.readlink(port)
+    assert os.readlink(port) == mine
+    second.__exit__(None, None, None)
+    assert not os.path.lexists(port)
+
+
 def test_it_is_idle_until_it_is_asked(host: Host) -> None:
     assert host.is_silent()
 
