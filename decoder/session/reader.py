@@ -61,6 +61,8 @@ def read_session(path: str | Path, *, signal_only: bool = False) -> Session:
     not a whole session file.
     """
     path = Path(path)
+    if path.is_dir():
+        raise NervehandError(f"{path}: cannot be read (Is a directory): give the session file within it")
     if tail_of(path).exists():
         raise NervehandError(
             f"{path}: this recording is still running or was cut off ({tail_of(path).name} lies beside it):"

@@ -161,7 +161,8 @@ def test_a_damaged_file_is_refused_or_reads_within_its_bounds(
 
 def test_what_is_not_a_session_is_refused(tmp_path: Path) -> None:
     assert "cannot be read (No such file" in error_of(tmp_path / "none.nwb")
-    assert "cannot be read (Is a directory" in error_of(tmp_path)
+    for folder in (tmp_path, Path("."), Path("/")):
+        assert "cannot be read (Is a directory" in error_of(folder)
     (tmp_path / "text.nwb").write_text("hello")
     assert "not an NWB file" in error_of(tmp_path / "text.nwb")
     with h5py.File(tmp_path / "other.h5", "w") as file:
