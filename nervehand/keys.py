@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import sys
@@ -47,4 +48,5 @@ def keys_pressed(on_key: Callable[[str], None], descriptor: int | None = None) -
         thread.join()
         os.close(end)
         os.close(ended)
-        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+        with contextlib.suppress(termios.error):  # a terminal that closed
+            termios.tcsetattr(fd, termios.TCSADRAIN, before)

@@ -26,6 +26,13 @@ def test_each_key_is_told_at_once_and_the_terminal_is_put_back() -> None:
     os.close(theirs)
 
 
+def test_a_terminal_that_closes_is_no_error_of_what_runs() -> None:
+    ours, theirs = os.openpty()
+    with keys_pressed(print, theirs):
+        os.close(ours)
+    os.close(theirs)
+
+
 def test_a_pipe_is_no_terminal() -> None:
     reading, writing = os.pipe()
     with pytest.raises(NervehandError, match="standard input is none"), keys_pressed(print, reading):
