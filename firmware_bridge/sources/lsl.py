@@ -46,7 +46,6 @@ class _Description(Protocol):
     stype: str
     source_id: str
     hostname: str
-    uid: str
     created_at: float
     sfreq: float
     n_channels: int
