@@ -409,7 +409,8 @@ def _begin_run(
         if start > now[START]:
             own[ANCHOR, k], counts[ANCHORED, c] = line[at - 1, c], marks[at - 1, c]
         if counts[HOLD, c] > 0 and counts[SICK_FROM, c] >= start:
-            counts[HOLD, c] = 0  # what it fell ill of is what is being bridged
+            counts[HOLD, c] = 0  # what it fell ill of is what is being bridged, and no failing of the channel
+            counts[STARTS, c] -= 1
     for k in range(start, i):
         for c in range(n_channels):
             marks[k + shift, c] = counts[ANCHORED, c]

@@ -146,6 +146,16 @@ def stimulated(x: Samples, starts: list[int], width: int) -> tuple[Samples, NDAr
     return y, lines
 
 
+def test_artefacts_that_rail_some_channels_first_make_none_of_them_unstable() -> None:
+    x = noise(120_000)
+    for at in range(30_000, 110_000, 10_000):
+        x[at : at + 20, :3] = 9000.0
+        x[at + 4 : at + 20, 3:] += np.float32(1000.0)
+    judged, _, events = run(x)
+    assert [e.size for e in events] == [N_CHANNELS] * 8
+    assert not judged.mask.any()
+
+
 def test_while_a_stimulation_line_is_high_and_for_its_tail_samples_are_bridged() -> None:
     y, lines = stimulated(noise(), [AT, AT + 500, AT + 1000], 4)
     judged, health, events = run(y, lines)
