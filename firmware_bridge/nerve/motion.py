@@ -138,7 +138,7 @@ class CuedMotion:
 class SteeredMotion:
     """Postures asked for while it runs: each is reached `reaction_s` and a ramp after it was asked for.
 
-    `ask` may come from another thread; what is asked for a time that has passed already counts from now.
+    `ask` may come from another thread. A movement begins no earlier than the one that was asked for before it.
     """
 
     def __init__(

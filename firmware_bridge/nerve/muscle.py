@@ -18,7 +18,7 @@ ENDPLATE_SPREAD_MM = (
 )
 FIBRE_RADIUS_MM = 0.025  # 40 to 60 um wide in adults (Polgar et al., J Neurol Sci 1973)
 FIBRES = 300.0  # in the largest unit (Feinstein, Lindegard, Nyman and Wohlfart, Acta Anat 1955: 100 to 1,000)
-INSIDE_S_PER_M = 1.01  # fibre's inside (Andreassen and Rosenfalck, IEEE Trans Biomed Eng 1981)
+INSIDE_S_PER_M = 1.01  # fibre's inside (Andreassen and Rosenfalck, Crit Rev Bioeng 6:267, 1981)
 ACROSS_S_PER_M = 0.063  # muscle, across its fibres (the same)
 ALONG_OVER_ACROSS = 5.0  # anisotropy (the same: 0.33 S/m along)
 _STEP_MM = 0.5
