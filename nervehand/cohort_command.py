@@ -23,7 +23,10 @@ def cohort(
     test_day: Annotated[int, typer.Option(help="The day that they are scored on.", min=0)] = 1,
     models: Annotated[str, typer.Option(help="Any of lda, windowed, compact.")] = "lda,windowed,compact",
     front_ends: Annotated[
-        str, typer.Option(help="Any of default, 25-600, spike-band, wide, both, 25-600+power.")
+        str,
+        typer.Option(
+            help="Any of default, 25-600, spike-band, spike-band+average, wide, both, 25-600+power."
+        ),
     ] = "default",
     crosstalk: Annotated[
         str, typer.Option(help="EMG crosstalk on, off, or on,off; decoders are trained for each.")
@@ -46,12 +49,14 @@ def cohort(
     """Score decoders on simulated subjects: how hard they are, subject by subject and on the mean."""
     try:
         from calibration.cohort import Plan, chosen_models
+        from firmware_bridge.nerve.physiology import person_of
         from nervehand.cohort import Cohort, run_cohort
     except ImportError as error:
         raise NervehandError(f"scoring needs {error.name}: install nervehand[train]") from error
 
     if out is not None:
         free_to_write(out, force=True)
+    person_of(preset)  # an unknown one is refused before anything is printed
     numbers = _numbers("subjects", subjects)
     plan = Plan(
         subject=numbers[0],

@@ -162,3 +162,10 @@ def test_options_that_make_no_sense_are_refused(option: str, value: str, said: s
     assert isinstance(done.exception, NervehandError)
     assert said in str(done.exception)
     assert Made.asked == []
+
+
+def test_a_preset_that_is_none_is_refused_before_anything_is_printed() -> None:
+    result = runner.invoke(app, ["cohort", "--preset", "medium", "--subjects", "1"])
+    assert result.exception is not None
+    assert "'medium' is not known: use one of easy, default, hard" in str(result.exception) + result.stderr
+    assert result.stdout == ""
