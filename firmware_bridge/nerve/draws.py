@@ -29,6 +29,22 @@ def generator(subject: int, purpose: Purpose, day: int = 0, number: int = 0) -> 
     return np.random.Generator(np.random.Philox(key=[subject, int(purpose)], counter=[0, 0, number, day]))
 
 
+class NumberedDraws:
+    """`generator` for one number after another, without making a new one each time: a tenth of its cost."""
+
+    def __init__(self, subject: int, purpose: Purpose, day: int) -> None:
+        self._philox = np.random.Philox(key=[subject, int(purpose)])
+        self._generator = np.random.Generator(self._philox)
+        self._fresh = self._philox.state
+        self._day = day
+
+    def at(self, number: int) -> np.random.Generator:
+        """What `generator` gives for this number; good until the next call."""
+        self._fresh["state"]["counter"] = np.array([0, 0, number, self._day], np.uint64)
+        self._philox.state = self._fresh
+        return self._generator
+
+
 def smooth_noise(
     instants_s: NDArray[np.float64], period_s: float, width: int, subject: int, purpose: Purpose, day: int
 ) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from firmware_bridge.hand import DOF_NAMES, N_DOF
 from firmware_bridge.nerve.anatomy import N_POOLS, Units
-from firmware_bridge.nerve.draws import Purpose, generator, smooth_noise
+from firmware_bridge.nerve.draws import NumberedDraws, Purpose, smooth_noise
 from firmware_bridge.nerve.motion import Motion
 from firmware_bridge.nerve.physiology import Physiology
 
@@ -61,7 +61,7 @@ class Drive:
             for k, period_s in enumerate((_SLOW_S, _FAST_S))
         )
         agonist *= np.exp(p.effort_spread * slow) * (1 + p.wander * fast)
-        antagonist = np.roll(agonist, N_DOF, axis=1)
+        antagonist = np.concatenate([agonist[:, N_DOF:], agonist[:, :N_DOF]], axis=1)
         # Tone yields to the antagonist: reciprocal inhibition.
         tone = p.resting_tone * (1 - antagonist / (0.1 * p.effort_at_full)).clip(0, 1)
         return np.asarray((agonist + p.co_contraction * antagonist + tone).clip(0, 1))
@@ -86,7 +86,9 @@ class Firing:
     ) -> None:
         self._person, self._units, self._drive = person, units, drive
         self._subject, self._day, self._frame, self._rate_hz = subject, day, frame, rate_hz
-        first = generator(subject, Purpose.FIRING, day, 0)
+        self._edges = np.rint(np.linspace(0, frame, _STEPS + 1)).astype(np.int64)
+        self._draws = NumberedDraws(subject, Purpose.FIRING, day)
+        first = self._draws.at(0)
         self._checkpoints = {0: first.random(len(units))}
         self._left = self._checkpoints[
             0
@@ -112,14 +114,14 @@ class Firing:
         if number % _CHECKPOINT_FRAMES == 0:
             self._checkpoints.setdefault(number, self._left.copy())
         start = number * self._frame
-        edges = np.rint(np.linspace(0, self._frame, _STEPS + 1)).astype(np.int64)
+        edges = self._edges
         effort = self._drive.effort(start + (edges[:-1] + edges[1:]) // 2)
         over = effort[:, u.pool] - u.threshold
         rate_hz = np.where(over > 0, np.minimum(p.first_rate_hz + p.rate_gain_hz * over, u.peak_hz), 0.0)
         # Mean intervals that pass from the frame's start to each edge, (edges, units).
         passed = np.zeros((_STEPS + 1, len(u)))
         np.cumsum(rate_hz * (np.diff(edges) / self._rate_hz)[:, None], axis=0, out=passed[1:])
-        draws = generator(self._subject, Purpose.FIRING, self._day, number + 1)
+        draws = self._draws.at(number + 1)
         due = self._left.copy()  # of the next spike, counted like `passed`
         found_unit, found_at = [], []
         while len(fires := np.flatnonzero((due <= passed[-1]) & (passed[-1] > 0))):

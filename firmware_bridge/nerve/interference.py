@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from firmware_bridge.nerve.anatomy import Contacts
 from firmware_bridge.nerve.contact import anti_alias
-from firmware_bridge.nerve.draws import Purpose, generator, smooth_noise
+from firmware_bridge.nerve.draws import NumberedDraws, Purpose, generator, smooth_noise
 from firmware_bridge.nerve.physiology import Physiology
 
 _NOISE_REFERENCE_HZ = 4500.0  # the band in which `noise_uv` is meant
@@ -65,6 +65,7 @@ class Interference:
         seen = anti_alias(mains_hz * numbers.astype(np.float64), rate_hz)
         self._mains = np.sqrt(2) * np.outer(harmonics * seen, sizes)
         self._mains_phase = draws.uniform(0, 2 * np.pi, len(harmonics))
+        self._noise = NumberedDraws(subject, Purpose.NOISE, day)
         self._white = lru_cache(maxsize=4)(self._draw_white)
         self._artefacts = lru_cache(maxsize=8)(self._draw_artefacts)
 
@@ -75,9 +76,7 @@ class Interference:
         coloured = np.fft.irfft(np.fft.rfft(white, self._n_fft) * self._colour, self._n_fft)
         out = coloured.T[_TAPS - 1 : _TAPS - 1 + n] * self._contacts.noise
         t_s = np.arange(first, first + n) / self._rate_hz
-        out += np.einsum(
-            "tk,kc->tc", np.sin(t_s[:, None] * self._mains_rad_s + self._mains_phase), self._mains
-        )
+        out += np.sin(t_s[:, None] * self._mains_rad_s + self._mains_phase) @ self._mains
         edges_s = np.array([first, first + n]) / self._rate_hz
         before, after = self._person.baseline_uv * smooth_noise(
             edges_s, _BASELINE_S, self._n_channels, self._subject, Purpose.BASELINE, self._day
@@ -121,8 +120,7 @@ class Interference:
 
     def _draw_white(self, number: int) -> NDArray[np.float32]:
         # Frame -1 is only ever the filter's past.
-        draws = generator(self._subject, Purpose.NOISE, self._day, number + 1)
-        return draws.standard_normal((self._n_channels, self._frame), dtype=np.float32)
+        return self._noise.at(number + 1).standard_normal((self._n_channels, self._frame), dtype=np.float32)
 
     def _filter(self) -> NDArray[np.float64]:
         """Taps that colour white noise: amplifier and electrode, band-limited as the front-end does."""
