@@ -27,7 +27,7 @@ _LENGTH_S = 0.03
 
 def motor_unit_potential(distance_mm: float, along_mm: float, rate_hz: float) -> NDArray[np.float64]:
     """Microvolts (n,) at `rate_hz` of the largest unit of a muscle, `distance_mm` beside its fibres and `along_mm`
-    from its endplates, from the moment its endplates fire.
+    from its endplates; its endplates fire about 4 ms after the first sample, spread round that.
 
     The membrane current is the second derivative of the fibre's action potential, V(z) = 96 z^3 exp(-z) - 90 mV, z in
     mm behind its front (Rosenfalck, Acta Physiol Scand Suppl 321, 1969), times pi a^2 sigma_i; the potential of a

@@ -73,7 +73,7 @@ class Physiology:
     enslaving: float = (
         0.10  # neighbours' involuntary part (Zatsiorsky, Li and Latash, Exp Brain Res 2000: 0.1 to 0.3)
     )
-    effort_spread: float = 0.30  # from trial to trial at the same posture, lognormal sigma
+    effort_spread: float = 0.30  # of the effort at the same posture, over seconds, lognormal sigma; chosen
     wander: float = 0.05  # slow common drive, of the effort (De Luca and Erim, Trends Neurosci 1994)
     lead_s: float = (
         0.06  # nerve ahead of movement: electromechanical delay (Cavanagh and Komi, Eur J Appl Physiol 1979)

@@ -54,7 +54,9 @@ def test_replay_gives_the_same_bits_for_any_block_size(
         result = run("replay", small_file, "--bundle", small_decoder, "--seconds", 3, "--json", *words)
         assert result.status == 0, result.err
         said = json.loads(result.out)
-        assert said["hops"] == 3 * 50 - 5  # four without a full window, and the last one still in the delay line
+        assert (
+            said["hops"] == 3 * 50 - 5
+        )  # four without a full window, and the last one still in the delay line
         assert said["x_real_time"] > 1
         assert said["conditioning"].startswith("5000 Hz, 300-")
         digests.add(said["intents_sha256"])

@@ -89,7 +89,9 @@ def test_a_file_in_the_place_of_the_port_is_refused_and_kept(tmp_path: Path) -> 
 
 
 def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(NervehandError, match=r"no port can be put there \(No such file or directory\): choose"):
+    with pytest.raises(
+        NervehandError, match=r"no port can be put there \(No such file or directory\): choose"
+    ):
         SerialEmulator(info(4), [], tmp_path / "nowhere" / "port").__enter__()
 
 
