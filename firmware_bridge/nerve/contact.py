@@ -22,7 +22,7 @@ from firmware_bridge.errors import NervehandError
 from firmware_bridge.nerve.axon import AXIAL_NS_PER_UM, RESTING_MV, TravellingSpike, node_spacing_um
 
 # Endoneurium: 175 ohm cm along the fibres and 1211 across them, which Ranck and BeMent, Exp. Neurol. 11:451, 1965,
-# measured in the cat's dorsal columns, as used for peripheral nerve since (Veltink et al. 1989; Raspopovic et al. 2011).
+# measured in the cat's dorsal columns, as used for nerve since (Veltink et al. 1989; Raspopovic et al. 2011).
 ALONG_S_PER_M = 0.571
 ACROSS_S_PER_M = 0.083
 
