@@ -61,6 +61,7 @@ class OpenEphysEmulator:
         self._line_word = 0
         self._n_subscribers = 0
         self._context = zmq.Context()
+        self._context.linger = 0
         self._data: zmq.Socket[bytes] | None = None
         self._heartbeat: zmq.Socket[bytes] | None = None
         self.port = self._plug(0)
