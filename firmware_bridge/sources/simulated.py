@@ -17,7 +17,7 @@ from firmware_bridge.stream import LinkCounters, SignalBlock, StreamInfo
 from firmware_bridge.supervised import SourceEvent
 
 ADDRESS = "simulated[:PRESET[/SUBJECT[/DAY]]]"
-BLOCK_S = 0.005  # what a front-end delivers at a time
+BLOCK_S = 0.002  # what a front-end delivers at a time: no more than the delay line of channel health
 
 
 class SimulatedSource:

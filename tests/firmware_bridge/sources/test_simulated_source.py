@@ -49,7 +49,7 @@ def test_an_address_names_preset_subject_and_day() -> None:
         source = open_device(where)
         assert source.info == expected.info
         source.connect()
-        assert next(source.blocks()).samples.tobytes() == expected.samples(0, 50).tobytes()
+        assert next(source.blocks()).samples.tobytes() == expected.samples(0, 20).tobytes()
         source.close()
 
 
