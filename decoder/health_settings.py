@@ -10,6 +10,11 @@ from dataclasses import dataclass, replace
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.stream import StreamKind
 
+RAIL_FRACTION = 0.999
+"""Of full scale: at or beyond it a sample is railed."""
+FLAT_S, FLAT_SAMPLES = 0.25, 64
+"""A value that stays exactly the same this long, and for this many samples, is flat."""
+
 
 @dataclass(frozen=True, slots=True)
 class HealthSettings:
@@ -39,10 +44,10 @@ class HealthSettings:
     beyond it samples are masked, and a longer loss restarts the chain.
     """
 
-    rail_fraction: float | None = 0.999
+    rail_fraction: float | None = RAIL_FRACTION
     implausible_uv: float = 1e7
-    flat_s: float | None = 0.25
-    flat_samples: int = 64
+    flat_s: float | None = FLAT_S
+    flat_samples: int = FLAT_SAMPLES
     clean_s: float = 0.05
     frame_s: float = 0.1
     sustained_s: float = 1.0

@@ -11,13 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from decoder.health_settings import FLAT_S, FLAT_SAMPLES, RAIL_FRACTION
+
 MAINS_HZ = (50.0, 60.0)
 HOST_CLOCK_PPM = 100.0
 """How far a computer's clock, and a device's, may be off by themselves: quartz, as data sheets state it."""
-RAIL_FRACTION = 0.999
-"""Of full scale: at or beyond it a sample is railed, as the decoder's own check has it."""
-FLAT_S, FLAT_SAMPLES = 0.25, 64
-"""A value that stays exactly the same this long, and for this many samples, is flat."""
 MAD_TO_STD = 1.4826
 """Median absolute deviation of a normal distribution to its standard deviation (Rousseeuw and Croux 1993)."""
 

@@ -57,7 +57,7 @@ LAPTOP = Facts(
     memory_available=9 * GIB,
     cores=8,
     governors=("performance",),
-    kernel_cache="/home/ada/.cache/numba",
+    kernel_cache="~/.cache/numba",
     steal_share=0.0,
     loopback_error="",
 )
