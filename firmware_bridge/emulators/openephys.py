@@ -15,12 +15,14 @@ import zmq
 
 from firmware_bridge.emulators._feed import Pace, recut
 from firmware_bridge.errors import NervehandError
+from firmware_bridge.sources._openephys_link import shared_context
 from firmware_bridge.sources._openephys_protocol import Data, Ttl, encode_data, encode_ttl
 from firmware_bridge.stream import SignalBlock, StreamInfo
 
 _HOST = "127.0.0.1"
 _TICK_MS = 20
 _QUEUE_MESSAGES = 1000  # ZMQ's default, which the plugin keeps
+_BUFFER_BYTES = 1 << 18  # so that what is dropped does not depend on how much this system would keep
 _NODE = 100
 
 Message = tuple[bytes, ...]
@@ -60,8 +62,6 @@ class OpenEphysEmulator:
         self._message_num = 0
         self._line_word = 0
         self._n_subscribers = 0
-        self._context = zmq.Context()
-        self._context.linger = 0
         self._data: zmq.Socket[bytes] | None = None
         self._heartbeat: zmq.Socket[bytes] | None = None
         self.port = self._plug(0)
@@ -86,7 +86,7 @@ class OpenEphysEmulator:
     ) -> None:
         self._closing.set()
         self._thread.join()
-        self._context.destroy(linger=0)
+        self._close_sockets()
 
     def unplug(self) -> None:
         """The GUI is gone: connections break, nothing listens, acquisition goes on unheard (paced)."""
@@ -164,18 +164,25 @@ class OpenEphysEmulator:
     def _keep_plugged(self) -> None:
         if self._wants_reset or not self._wants_plug:
             self._wants_reset = False
-            for one in (self._data, self._heartbeat):
-                if one is not None:
-                    one.close(linger=0)
-            self._data = self._heartbeat = None
-            self._n_subscribers = 0
+            self._close_sockets()
         if self._wants_plug and self._data is None:
             self._plug(self.port)
+
+    def _close_sockets(self) -> None:
+        for one in (self._data, self._heartbeat):
+            if one is not None:
+                one.close(linger=0)
+        self._data = self._heartbeat = None
+        self._n_subscribers = 0
 
     def _plug(self, port: int) -> int:
         """Two ports in a row, `port` the first of them, or any where 0."""
         for _ in range(1000):
-            data, heartbeat = self._context.socket(zmq.XPUB), self._context.socket(zmq.REP)
+            context = shared_context()
+            data, heartbeat = context.socket(zmq.XPUB), context.socket(zmq.REP)
+            data.setsockopt(zmq.LINGER, 0)
+            heartbeat.setsockopt(zmq.LINGER, 0)
+            data.setsockopt(zmq.SNDBUF, _BUFFER_BYTES)
             data.setsockopt(zmq.XPUB_VERBOSER, 1)  # hear of every subscriber, not of the first alone
             data.setsockopt(zmq.SNDHWM, _QUEUE_MESSAGES)
             data.setsockopt(zmq.XPUB_NODROP, int(not self._is_paced))

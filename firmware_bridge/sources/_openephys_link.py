@@ -16,6 +16,8 @@ from firmware_bridge.sources._openephys_protocol import MAX_PART_BYTES
 
 _QUEUE_MESSAGES = 4096
 """Messages that wait to be read at most: five seconds of 16 channels in blocks of 20 ms."""
+_BUFFER_BYTES = 1 << 20
+"""What the system may keep before them. Left alone it grows to tens of MB: minutes that nobody wants any more."""
 _HEARTBEAT_S = 2.0
 _BROKEN = (
     zmq.EVENT_DISCONNECTED
@@ -33,15 +35,15 @@ class OpenEphysLink:
     def __init__(self, host: str, port: int, interrupt: Interrupt) -> None:
         self._interrupt, self._address = interrupt, f"{host}:{port}"
         self._lock = threading.Lock()
-        self._context = zmq.Context()
-        self._context.linger = 0  # what was not sent never keeps a link alive, however it is let go
-        self._data = self._context.socket(zmq.SUB)
+        self._data = shared_context().socket(zmq.SUB)
+        self._data.setsockopt(zmq.LINGER, 0)
         self._data.setsockopt(zmq.RCVHWM, _QUEUE_MESSAGES)
+        self._data.setsockopt(zmq.RCVBUF, _BUFFER_BYTES)
         self._data.setsockopt(zmq.MAXMSGSIZE, MAX_PART_BYTES)
         self._data.setsockopt(zmq.RECONNECT_IVL, -1)
         self._data.setsockopt(zmq.SUBSCRIBE, b"")
         self._monitor = self._data.get_monitor_socket(_BROKEN)
-        self._heartbeat = heartbeat_socket(self._context)
+        self._heartbeat = heartbeat_socket()
         self._files = (self._data.fileno(), self._monitor.fileno())
         self._uuid = str(uuid.uuid4())
         self._next_heartbeat_s = 0.0
@@ -83,7 +85,8 @@ class OpenEphysLink:
             if not self._is_closed:
                 self._is_closed = True
                 self._data.disable_monitor()
-                self._context.destroy(linger=0)
+                for one in (self._monitor, self._data, self._heartbeat):
+                    one.close(linger=0)
 
     def _beat(self) -> None:
         """Open Ephys lists who beats every few seconds; it answers even where it acquires nothing."""
@@ -112,9 +115,15 @@ class OpenEphysLink:
         )
 
 
-def heartbeat_socket(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
+def shared_context() -> zmq.Context[zmq.Socket[bytes]]:
+    """The one of the process. One of its own, dropped unclosed, would wait for its sockets, which are collected later,
+    and never end."""
+    return zmq.Context.instance()
+
+
+def heartbeat_socket() -> zmq.Socket[bytes]:
     """A REQ socket that may ask again where an answer did not come."""
-    heartbeat = context.socket(zmq.REQ)
+    heartbeat = shared_context().socket(zmq.REQ)
     heartbeat.setsockopt(zmq.REQ_RELAXED, 1)
     heartbeat.setsockopt(zmq.REQ_CORRELATE, 1)
     heartbeat.setsockopt(zmq.MAXMSGSIZE, MAX_PART_BYTES)

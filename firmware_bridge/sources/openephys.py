@@ -42,17 +42,13 @@ def find() -> tuple[Found, ...]:
     """Open Ephys on this machine, at its default ports, if it answers a heartbeat."""
     if importlib.util.find_spec("zmq") is None:
         return ()
-    import zmq
-
     from firmware_bridge.sources._openephys_link import heartbeat_socket, send_heartbeat
 
-    with zmq.Context() as context:
-        heartbeat = heartbeat_socket(context)
-        with heartbeat:
-            heartbeat.connect(f"tcp://127.0.0.1:{DATA_PORT + 1}")
-            send_heartbeat(heartbeat, str(uuid.uuid4()))
-            if not heartbeat.poll(_FIND_MS):
-                return ()
+    with heartbeat_socket() as heartbeat:
+        heartbeat.connect(f"tcp://127.0.0.1:{DATA_PORT + 1}")
+        send_heartbeat(heartbeat, str(uuid.uuid4()))
+        if not heartbeat.poll(_FIND_MS):
+            return ()
     return (Found("openephys:127.0.0.1", "Open Ephys with a ZMQ Interface"),)
 
 

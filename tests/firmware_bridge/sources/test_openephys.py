@@ -300,7 +300,7 @@ def test_a_message_larger_than_any_of_open_ephys_ends_the_connection() -> None:
 
 @pytest.mark.slow
 def test_what_is_dropped_while_nobody_reads_is_bounded_and_counted() -> None:
-    """ZMQ keeps some thousands of messages and drops the rest; what comes after says how many samples those were."""
+    """ZMQ and the system keep some thousands of messages; what comes after says how many samples the rest were."""
     n_channels, n = 2, 2_000_000
     is_made, may_go_on = threading.Event(), threading.Event()
 
@@ -375,6 +375,19 @@ def test_close_interrupts_a_connect_that_waits() -> None:
             time.sleep(0.01)
         assert not thread.is_alive()
         assert len(errors) == 1
+
+
+def test_a_device_that_is_dropped_without_a_close_holds_nothing_up() -> None:
+    code = (
+        "import gc, sys; from firmware_bridge.sources.openephys import open_device\n"
+        "device = open_device(sys.argv[1]); device.connect(); next(device.blocks())\n"
+        "device.itself = device; del device; gc.collect()\n"
+        "left = open_device(sys.argv[1]); left.connect(); next(left.blocks()); print('done')"
+    )
+    with emulator() as gui:
+        command = [sys.executable, "-c", code, gui.address]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LONG_S, check=False)
+    assert (done.stdout, done.returncode) == ("done\n", 0), done.stderr
 
 
 def test_iteration_may_be_left_and_taken_up_again() -> None:
