@@ -136,7 +136,7 @@ def judge(
             event[0] = UNMASKED if counts[SHOWN, c] == NONE else MASKED
             event[1], event[2], event[5] = counts[SINCE, c], c, now[NEXT]
             event[3] = counts[SAID, c] if counts[SHOWN, c] == NONE else counts[SHOWN, c]
-            event[4] = counts[VALUE, c] if counts[SHOWN, c] >= NOISY else 0
+            event[4] = counts[VALUE, c] if NOISY <= counts[SHOWN, c] <= UNSTABLE else 0
             counts[SAID, c], counts[SAID_AT, c] = counts[SHOWN, c], end
             now[N_EVENTS] += 1
     for group in range(len(lanes)):

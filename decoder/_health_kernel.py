@@ -20,8 +20,8 @@ from decoder._health_layout import (
     CAP_LEVEL,
     CAP_ROUGH,
     CASCADE_END_BY,
+    CASCADE_LIVE,
     CASCADE_START,
-    CASCADE_UNTIL,
     CAUSE,
     CLEAN,
     DELAY,
@@ -53,6 +53,8 @@ from decoder._health_layout import (
     QUADRATURE,
     QUIET,
     RAILED,
+    RECOVERED_BY,
+    RECOVERING,
     REPEATS,
     REPEATS_SEEN,
     ROUGH_SUM,
@@ -79,6 +81,7 @@ from decoder._health_layout import (
     THRESHOLD,
     TOGETHER,
     UNMASKED,
+    UNSTABLE,
     UNWELL,
     VALUE,
 )
@@ -252,7 +255,7 @@ def _walk(
         runs[at] = 0
         for c in range(line.shape[1]):
             mark[c] = 0
-        began, over, bridging = False, False, now[RUN_START] >= 0
+        began, bridging = False, now[RUN_START] >= 0
         if missing > 0:
             for c in range(n_channels):
                 row[c], bad[c] = base[c], NONE
@@ -269,22 +272,21 @@ def _walk(
                     row[c] = base[c]
                 elif again >= flat[c]:
                     bad[c] = FLAT
+                recovering = counts[HOLD, c] > 0 and i <= counts[RECOVERED_BY, c]
                 far = abs(value - earlier[c])
-                if bridging:  # from where it was before the artefact
+                if bridging or recovering:  # from where it was before the artefact
                     far = max(far, abs(value - lanes[c // LANES, ANCHOR, c % LANES]))
                 if far > threshold[c]:
                     if i - counts[LAST_OVER, c] > plan[QUIET]:
                         counts[ONSET, c] = i
                         began = True
-                    over |= now[CASCADE_START] >= 0 and counts[ONSET, c] >= now[CASCADE_START]
                     counts[LAST_OVER, c] = i
+                    if recovering and bad[c] == NONE:
+                        bad[c] = RECOVERING
             if plan[LINES] != 0 and len(digital) and (np.int64(digital[begin + t]) & plan[LINES]) != 0:
                 now[STIMULATED_UNTIL] = i + plan[STIMULATION_TAIL]
-        if now[CASCADE_START] >= 0:
-            if over:
-                now[CASCADE_UNTIL] = min(i + plan[TAIL], now[CASCADE_END_BY])
-            if i > now[CASCADE_UNTIL]:
-                _end_cascade(counts, now, events, n_channels, i)
+        if now[CASCADE_START] >= 0 and not _lasts(counts, now, plan, n_channels, i):
+            _end_cascade(counts, now, plan, events, n_channels, i)
         if began and now[CASCADE_START] < 0 and i > now[STIMULATED_UNTIL]:
             _look_for_cascade(counts, now, plan, share, n_channels, i)
         struck = now[CASCADE_START] >= 0
@@ -364,17 +366,50 @@ def _look_for_cascade(
                 earliest = min(earliest, counts[ONSET, c])
     if hit >= 3 and hit >= share * live:
         now[CASCADE_START] = earliest
-        now[CASCADE_UNTIL] = i + plan[TAIL]
+        now[CASCADE_LIVE] = live
         now[CASCADE_END_BY] = earliest + plan[LONGEST]
 
 
 @compiled
+def _is_away(
+    counts: NDArray[np.int64], now: NDArray[np.int64], plan: NDArray[np.int64], c: int, i: int
+) -> bool:
+    """Whether channel c was hit, and is not back yet."""
+    return bool(counts[ONSET, c] >= now[CASCADE_START] and i - counts[LAST_OVER, c] <= plan[TAIL])
+
+
+@compiled
+def _lasts(
+    counts: NDArray[np.int64], now: NDArray[np.int64], plan: NDArray[np.int64], n_channels: int, i: int
+) -> bool:
+    """An artefact lasts until its channels are back. Once that masks all of them, a few slow ones are not waited for:
+    where fewer than a quarter are left, the safety gate believes the others."""
+    if i > now[CASCADE_END_BY]:
+        return False
+    away = 0
+    for c in range(n_channels):
+        away += _is_away(counts, now, plan, c, i)
+    if i - now[RUN_START] + 1 + now[RUN_BIAS] > plan[BRIDGE]:
+        return bool(4 * away >= now[CASCADE_LIVE])
+    return away > 0
+
+
+@compiled
 def _end_cascade(
-    counts: NDArray[np.int64], now: NDArray[np.int64], events: NDArray[np.int64], n_channels: int, i: int
+    counts: NDArray[np.int64],
+    now: NDArray[np.int64],
+    plan: NDArray[np.int64],
+    events: NDArray[np.int64],
+    n_channels: int,
+    i: int,
 ) -> None:
+    """Counted and told; channels that are not back are masked by themselves until they are, or it is no artefact."""
     size = 0
     for c in range(n_channels):
         size += counts[ONSET, c] >= now[CASCADE_START]
+        if i <= now[CASCADE_END_BY] and counts[HOLD, c] == 0 and _is_away(counts, now, plan, c, i):
+            counts[HOLD, c], counts[CAUSE, c], counts[SICK_FROM, c] = plan[CLEAN] + 1, RECOVERING, i
+            counts[RECOVERED_BY, c] = now[CASCADE_END_BY]
     counts[SIZES, size - 1] += 1
     if now[N_EVENTS] < len(events):
         event = events[now[N_EVENTS]]
@@ -541,6 +576,6 @@ def _show(
         event[0] = UNMASKED if cause == NONE else MASKED
         event[1], event[2], event[5] = i, c, i + plan[DELAY]
         event[3] = counts[SAID, c] if cause == NONE else cause
-        event[4] = counts[VALUE, c] if cause >= NOISY else 0
+        event[4] = counts[VALUE, c] if NOISY <= cause <= UNSTABLE else 0
         counts[SAID, c], counts[SAID_AT, c] = cause, i
         now[N_EVENTS] += 1

@@ -6,7 +6,7 @@ Compiled kernels hold these numbers: a change of one asks for a cleared `__pycac
 from __future__ import annotations
 
 # Causes, in the order of their names in health.py.
-NONE, NOT_FINITE, RAILED, FLAT, NOISY, MAINS, DRIFTING, DEAD, UNSTABLE = range(9)
+NONE, NOT_FINITE, RAILED, FLAT, NOISY, MAINS, DRIFTING, DEAD, UNSTABLE, RECOVERING = range(10)
 # Kinds of events.
 MASKED, UNMASKED, ARTEFACT = range(3)
 EVENT_COLUMNS = (
@@ -23,12 +23,12 @@ LANE_ROWS = QUADRATURE + 2 * HARMONICS
 # Rows of `counts` (int64 per channel).
 (
     HOLD, CAUSE, SICK_FROM, STARTS, SICK, ONSET, LAST_OVER, ANCHORED,
-    SLOW_CAUSE, VALUE, SHOWN, SINCE, SAID, SAID_AT, SIZES, COUNT_ROWS,
-) = range(16)  # fmt: skip
+    SLOW_CAUSE, VALUE, SHOWN, SINCE, SAID, SAID_AT, SIZES, RECOVERED_BY, COUNT_ROWS,
+) = range(17)  # fmt: skip
 # `now` (int64): where the stream stands.
 (
     NEXT, START, FIRST_OUT, GATHERED, BRIDGED, RUN_START, RUN_BIAS, RUN_END, STIMULATED_UNTIL, CASCADE_START,
-    CASCADE_UNTIL, CASCADE_END_BY, MARKED_UNTIL, HOLDING, SLOW_ANY, SHOWN_ANY, N_EVENTS, FRAME_DONE, NOW_ROWS,
+    CASCADE_LIVE, CASCADE_END_BY, MARKED_UNTIL, HOLDING, SLOW_ANY, SHOWN_ANY, N_EVENTS, FRAME_DONE, NOW_ROWS,
 ) = range(19)  # fmt: skip
 # `plan` (int64): settings in samples.
 (

@@ -193,6 +193,8 @@ def _reason(event: HealthEvent) -> str:
             return f"steady noise of {event.value:.1f} µV while the others carry signals"
         case Cause.UNSTABLE:
             return "it keeps failing"
+        case Cause.RECOVERING:
+            return "not back yet from an artefact"
         case _:
             return event.cause.label
 

@@ -66,6 +66,7 @@ class Cause(IntEnum):
     DRIFTING = at.DRIFTING
     DEAD = at.DEAD
     UNSTABLE = at.UNSTABLE
+    RECOVERING = at.RECOVERING
 
     @property
     def label(self) -> str:
@@ -184,7 +185,7 @@ class ChannelHealth:
         now[[at.SLOW_ANY, at.SHOWN_ANY]] = slow_any, shown_any
         now[[at.RUN_START, at.CASCADE_START]] = -1
         now[[at.RUN_END, at.STIMULATED_UNTIL, at.MARKED_UNTIL]] = at.NEVER
-        for row in (at.HOLD, at.CAUSE, at.SICK, at.STARTS):
+        for row in (at.HOLD, at.CAUSE, at.SICK, at.STARTS, at.RECOVERED_BY):
             self._counts[row] = 0
         for row in (at.ONSET, at.LAST_OVER):
             self._counts[row] = at.NEVER

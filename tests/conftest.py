@@ -1,6 +1,11 @@
 """For every test: the long proofs' fixture, marker and options; Lab Streaming Layer kept to the loopback."""
 
+import os
+
 import pytest
+
+# Two threads that wait for each other beside another busy process take ten times as long as one. Before torch loads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from tests.lsl_sender import keep_lsl_on_the_loopback
 from tests.proof.plugin import (  # noqa: F401

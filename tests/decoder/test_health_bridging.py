@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from decoder.health import ChannelHealth, HealthEvent, HealthEventKind, HealthSettings, HealthyBlock
+from decoder.health import Cause, ChannelHealth, HealthEvent, HealthEventKind, HealthSettings, HealthyBlock
 from firmware_bridge.errors import NervehandError, StreamMismatchError
 from firmware_bridge.stream import SignalBlock, StreamInfo
 from tests.decoder.chunks import Arrays, Step, assert_any_cut, assert_cut, random_cuts
@@ -21,6 +21,10 @@ N_CHANNELS = 8
 INFO = StreamInfo(RATE, tuple("abcdefgh"), "nerve", full_scale_uv=6000.0, stimulation_lines=(3,))
 DELAY, BRIDGE, LEAD, TAIL = 20, 200, 5, 5
 STIMULATION_TAIL = 10
+CLEAN = 500
+THRESHOLD_UV = (
+    12 * 5 * 2 / np.pi**0.5
+)  # the mean difference of two samples of the noise, times artefact_ratio
 N = 40_000
 AT = 20_000
 
@@ -118,6 +122,47 @@ def test_an_artefact_longer_than_the_delay_line_follows_the_channels_means_and_p
     assert masked[0] == AT - LEAD + BRIDGE
     assert AT + 600 <= masked[-1] <= AT + 640
     assert judged.mask[masked].all()
+
+
+def slow_amplifier(n_slow: int) -> Samples:
+    """A discharge of 3 ms on all channels, after which the first ones come back from 3 mV in 15 ms to 1/e."""
+    x = noise()
+    x[AT : AT + 30] += np.float32(700.0)
+    t_s = np.arange(1000) / RATE
+    x[AT : AT + len(t_s), :n_slow] += (3000.0 * np.exp(-t_s / 0.015)).astype(np.float32)[:, None]
+    return x
+
+
+def test_a_channel_that_comes_back_slowly_is_masked_alone_and_the_others_go_on_after_20_ms() -> None:
+    judged, _, events = run(slow_amplifier(1))
+    assert not judged.mask[:, 1:].any()
+    masked = np.flatnonzero(judged.mask[:, 0])
+    assert masked[0] == AT - LEAD + BRIDGE
+    back = AT + int(np.ceil(RATE * 0.015 * np.log(3000 / THRESHOLD_UV)))
+    assert back - 30 <= masked[-1] - CLEAN <= back + 30
+    assert (np.diff(masked) == 1).all()
+    told = [(event.kind, event.channel, event.cause) for event in events]
+    assert (HealthEventKind.MASKED, 0, Cause.RECOVERING) in told
+    assert {channel for _, channel, _ in told} == {0, -1}
+
+
+def test_while_a_quarter_of_the_channels_are_away_the_artefact_lasts_for_all() -> None:
+    judged, _, events = run(slow_amplifier(N_CHANNELS // 4))
+    assert judged.mask[AT + BRIDGE + 50].all()
+    assert not judged.mask[AT + 1100].any()
+    assert [event.kind for event in events if event.kind is HealthEventKind.ARTEFACT] == [
+        HealthEventKind.ARTEFACT
+    ]
+
+
+def test_slow_recoveries_of_a_channel_make_it_no_unstable_one() -> None:
+    x = noise(10 * N)
+    for k in range(8):
+        at = AT + 15_000 * k
+        x[at : at + 1000] += slow_amplifier(1)[AT : AT + 1000] - noise()[AT : AT + 1000]
+    _, _, events = run(x)
+    assert Cause.RECOVERING in {event.cause for event in events}
+    assert Cause.UNSTABLE not in {event.cause for event in events}
 
 
 def test_a_signal_that_stays_large_passes_after_a_tenth_of_a_second() -> None:
@@ -259,6 +304,8 @@ def trouble() -> tuple[Samples, NDArray[np.uint32]]:
     x[3000:3300] -= np.float32(900.0)
     x[4000:4030] = 6000.0
     x[4100:4120, 1] = np.nan
+    x[4500:4530] += np.float32(600.0)
+    x[4500:5200, 3] += (2000.0 * np.exp(-np.arange(700) / 120.0)).astype(np.float32)
     x[6000:6007] += np.float32(600.0)
     x[6015:6020] = np.nan
     return x, lines
