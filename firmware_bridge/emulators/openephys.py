@@ -15,13 +15,15 @@ import zmq
 
 from firmware_bridge.emulators._feed import Pace, recut
 from firmware_bridge.errors import NervehandError
-from firmware_bridge.sources._openephys_link import shared_context
 from firmware_bridge.sources._openephys_protocol import Data, Ttl, encode_data, encode_ttl
 from firmware_bridge.stream import SignalBlock, StreamInfo
 
 _HOST = "127.0.0.1"
 _TICK_MS = 20
 _QUEUE_MESSAGES = 1000  # ZMQ's default, which the plugin keeps
+_LINGER_MS = 1000
+"""What is under way when a connection is ended: without, libzmq 4.3 ends the process where the other side leaves
+within a message at that very moment (src/session_base.cpp:233)."""
 _BUFFER_BYTES = 1 << 18  # so that what is dropped does not depend on how much this system would keep
 _NODE = 100
 
@@ -62,9 +64,10 @@ class OpenEphysEmulator:
         self._message_num = 0
         self._line_word = 0
         self._n_subscribers = 0
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._data: zmq.Socket[bytes] | None = None
         self._heartbeat: zmq.Socket[bytes] | None = None
-        self.port = self._plug(0)
+        self.port = 0
         self.n_heartbeats = 0
         self.n_samples_lost = 0
         """Samples that were skipped, or of which a channel was dropped, on purpose."""
@@ -74,10 +77,16 @@ class OpenEphysEmulator:
 
     @property
     def address(self) -> str:
-        """HOST:PORT of the data port; the heartbeat's is the next one."""
+        """HOST:PORT of the data port, once entered; the heartbeat's is the next one."""
         return f"{_HOST}:{self.port}"
 
     def __enter__(self) -> OpenEphysEmulator:
+        self._context = zmq.Context()  # its own, so that its ports are free again once it has ended
+        try:
+            self.port = self._plug(self._context, 0)
+        except NervehandError:
+            self._context.destroy(linger=0)
+            raise
         self._thread.start()
         return self
 
@@ -87,6 +96,8 @@ class OpenEphysEmulator:
         self._closing.set()
         self._thread.join()
         self._close_sockets()
+        if self._context is not None:
+            self._context.destroy(linger=0)
 
     def unplug(self) -> None:
         """The GUI is gone: connections break, nothing listens, acquisition goes on unheard (paced)."""
@@ -165,23 +176,20 @@ class OpenEphysEmulator:
         if self._wants_reset or not self._wants_plug:
             self._wants_reset = False
             self._close_sockets()
-        if self._wants_plug and self._data is None:
-            self._plug(self.port)
+        if self._wants_plug and self._data is None and self._context is not None:
+            self._plug(self._context, self.port)
 
     def _close_sockets(self) -> None:
         for one in (self._data, self._heartbeat):
             if one is not None:
-                one.close(linger=0)
+                one.close(linger=_LINGER_MS)
         self._data = self._heartbeat = None
         self._n_subscribers = 0
 
-    def _plug(self, port: int) -> int:
+    def _plug(self, context: zmq.Context[zmq.Socket[bytes]], port: int) -> int:
         """Two ports in a row, `port` the first of them, or any where 0."""
         for _ in range(1000):
-            context = shared_context()
             data, heartbeat = context.socket(zmq.XPUB), context.socket(zmq.REP)
-            data.setsockopt(zmq.LINGER, 0)
-            heartbeat.setsockopt(zmq.LINGER, 0)
             data.setsockopt(zmq.SNDBUF, _BUFFER_BYTES)
             data.setsockopt(zmq.XPUB_VERBOSER, 1)  # hear of every subscriber, not of the first alone
             data.setsockopt(zmq.SNDHWM, _QUEUE_MESSAGES)

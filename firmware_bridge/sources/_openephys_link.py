@@ -16,8 +16,9 @@ from firmware_bridge.sources._openephys_protocol import MAX_PART_BYTES
 
 _QUEUE_MESSAGES = 4096
 """Messages that wait to be read at most: five seconds of 16 channels in blocks of 20 ms."""
-_BUFFER_BYTES = 1 << 20
-"""What the system may keep before them. Left alone it grows to tens of MB: minutes that nobody wants any more."""
+_NEVER_MS = 2**31 - 1
+"""Reconnecting switched off (-1) ends the process where a connection breaks within a message that is being read:
+libzmq 4.3, "Assertion failed: !_more (src/fq.cpp:80)". Put off for ever, it does not."""
 _HEARTBEAT_S = 2.0
 _BROKEN = (
     zmq.EVENT_DISCONNECTED
@@ -38,11 +39,11 @@ class OpenEphysLink:
         self._data = shared_context().socket(zmq.SUB)
         self._data.setsockopt(zmq.LINGER, 0)
         self._data.setsockopt(zmq.RCVHWM, _QUEUE_MESSAGES)
-        self._data.setsockopt(zmq.RCVBUF, _BUFFER_BYTES)
         self._data.setsockopt(zmq.MAXMSGSIZE, MAX_PART_BYTES)
-        self._data.setsockopt(zmq.RECONNECT_IVL, -1)
+        self._data.setsockopt(zmq.RECONNECT_IVL, _NEVER_MS)
         self._data.setsockopt(zmq.SUBSCRIBE, b"")
         self._monitor = self._data.get_monitor_socket(_BROKEN)
+        _received(self._monitor)  # only one that was found empty says by its file that something came
         self._heartbeat = heartbeat_socket()
         self._files = (self._data.fileno(), self._monitor.fileno())
         self._uuid = str(uuid.uuid4())
@@ -141,14 +142,8 @@ def send_heartbeat(heartbeat: zmq.Socket[bytes], identity: str) -> None:
 
 
 def _received(link: zmq.Socket[bytes]) -> list[bytes] | None:
-    """The next message that is there; None where none is.
-
-    Asking for its events first lets ZMQ take note of a broken connection between two messages: where it does so
-    between two parts of one, libzmq 4.3 ends the process ("Assertion failed: !_more").
-    """
+    """The next message that is there; None where none is."""
     try:
-        if not int(link.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
-            return None
         return link.recv_multipart(zmq.DONTWAIT)
     except zmq.Again:
         return None

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import importlib.resources
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_bridge.errors import LinkError, NervehandError, SourceLostError, StreamMismatchError
+from firmware_bridge.errors import LinkError, NervehandError, SourceLostError
 from firmware_bridge.sources import Found
 from firmware_bridge.sources._brainflow_boards import (
     ADDRESS,
@@ -34,6 +33,8 @@ from firmware_bridge.sources._brainflow_boards import (
     parsed,
 )
 from firmware_bridge.sources._package_numbers import PackageCounter
+from firmware_bridge.sources._polled import Polling
+from firmware_bridge.sources._same_stream import check_same
 from firmware_bridge.stream import LinkCounters, SignalBlock, StreamInfo, StreamKind
 
 __all__ = ["ADDRESS", "BrainflowDevice", "find", "open_device"]
@@ -137,13 +138,10 @@ class BrainflowDevice:
         poll_s: float = 0.01,
         ring_samples: int | None = None,
     ) -> None:
-        self._info, self.board, self._stall_s, self._poll_s = info, board, stall_s, poll_s
+        self._info, self.board, self._poll_s = info, board, poll_s
         self._ring_samples = ring_samples or max(1000, round(_RING_S * info.rate_hz))
         self.counters = LinkCounters()
-        self._lock = threading.Lock()  # around every use of the board
-        self._closed = threading.Event()
-        self._closed.set()
-        self._connection: _Connection | None = None
+        self._polling = Polling(stall_s)
 
     @property
     def info(self) -> StreamInfo:
@@ -153,11 +151,7 @@ class BrainflowDevice:
         self.close()
         library = _library()
         info, layout = _described_by(library, self.board, self._info.kind)
-        if (info.rate_hz, info.channel_names) != (self._info.rate_hz, self._info.channel_names):
-            raise StreamMismatchError(
-                f"{self.board} has {info.n_channels} channels at {info.rate_hz:g} Hz, and was opened as "
-                f"{self._info.n_channels} at {self._info.rate_hz:g} Hz: open it anew"
-            )
+        check_same(str(self.board), self._info, info)
         file = self.board.file
         left = None if file is None else lines_of(file, layout)
         parameters = library.parameters()
@@ -178,81 +172,19 @@ class BrainflowDevice:
             raise LinkError(f"{self.board} does not connect: {error}") from error
         counting = COUNTERS.get(self.board.like)
         counter = None if counting is None or layout.package is None else PackageCounter(*counting)
-        with self._lock:
-            self._connection = _Connection(board, layout, library.error, counter, left)
-            self.counters.connections += 1
-            self._closed.clear()
+        self._polling.begin(
+            _Connection(
+                board, str(self.board), info.rate_hz, layout, library.error, counter, self.counters,
+                self._ring_samples, self._poll_s, left,
+            )
+        )  # fmt: skip
+        self.counters.connections += 1
 
     def blocks(self) -> Iterator[SignalBlock]:
-        connection = self._connection
-        silent_s = 0.0
-        while connection is not None and not self._closed.wait(self._poll_s):
-            with self._lock:
-                if self._connection is not connection:
-                    return
-                try:
-                    data = connection.board.get_board_data(max(1, connection.board.get_board_data_count()))
-                except connection.error as error:
-                    self._connection = None
-                    raise SourceLostError(f"{self.board} is lost: {error}") from error
-                arrival_ns = time.monotonic_ns()
-            came = False
-            for block in self._placed(connection, data, arrival_ns):
-                if self._connection is not connection:
-                    return
-                came = True
-                yield block
-            if connection.left == 0:
-                return
-            # Waited for, not passed: a machine that stood still has not heard a board that fell silent.
-            silent_s = 0.0 if came else silent_s + self._poll_s
-            if silent_s >= self._stall_s:
-                self.close()
-                missing = (
-                    "" if connection.left is None else f"; {connection.left} lines of its file did not come"
-                )
-                raise SourceLostError(f"{self.board} is silent for {self._stall_s:g} s{missing}")
-
-    def _placed(
-        self, connection: _Connection, data: NDArray[np.float64], arrival_ns: int
-    ) -> Iterator[SignalBlock]:
-        layout, counter, n = connection.layout, connection.counter, data.shape[1]
-        if connection.left is not None:
-            connection.left -= n
-        overflowed = n >= _NEARLY_FULL * self._ring_samples
-        if counter is None or layout.package is None:
-            if overflowed:
-                self.close()
-                raise SourceLostError(
-                    f"{self.board} was not read in time: an unknown number of samples is lost"
-                )
-            runs = [(0, n, 0)] if n else []
-        else:
-            good = np.isfinite(data[layout.package])
-            self.counters.bad_frames += int(np.count_nonzero(~good))
-            data = data[:, good]
-            stamps = data[layout.stamp]
-            waited = float(stamps[0] - connection.last_stamp_s) * self._info.rate_hz if stamps.size else 0.0
-            runs = list(counter.runs(data[layout.package], waited if overflowed else None))
-            connection.last_stamp_s = float(stamps[-1]) if stamps.size else connection.last_stamp_s
-        taken = sum(end - begin for begin, end, _ in runs)
-        self.counters.repeated_samples += data.shape[1] - taken
-        for begin, end, lost in runs:
-            first = connection.next_sample + lost
-            connection.next_sample = first + end - begin
-            self.counters.frames += 1
-            self.counters.lost_samples += lost
-            samples = np.ascontiguousarray(data[list(layout.channels), begin:end].T)
-            yield SignalBlock(samples, first, arrival_ns, lost)
+        return self._polling.blocks()
 
     def close(self) -> None:
-        self._closed.set()
-        with self._lock:
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                # BrainFlow forgets the session in any case, also where the board no longer answers.
-                with contextlib.suppress(connection.error):
-                    connection.board.release_session()  # which stops the stream, too
+        self._polling.close()
 
 
 @dataclass(slots=True)
@@ -260,9 +192,63 @@ class _Connection:
     """A session of BrainFlow's, from `connect` to `close`; `left` are the lines that a playback board still has."""
 
     board: _Board
+    name: str
+    rate_hz: float
     layout: Layout
     error: type[Exception]
     counter: PackageCounter | None
+    counters: LinkCounters
+    ring_samples: int
+    wait_s: float
     left: int | None
     next_sample: int = 0
     last_stamp_s: float = 0.0
+
+    def poll(self) -> Iterator[SignalBlock] | None:
+        if self.left == 0:
+            return None
+        time.sleep(self.wait_s)
+        try:
+            data = self.board.get_board_data(max(1, self.board.get_board_data_count()))
+        except self.error as error:
+            raise SourceLostError(f"{self.name} is lost: {error}") from error
+        return self._blocks(data, time.monotonic_ns())
+
+    def silence(self, seconds: float) -> str:
+        missing = "" if self.left is None else f"; {self.left} lines of its file did not come"
+        return f"{self.name} is silent for {seconds:g} s{missing}"
+
+    def close(self) -> None:
+        # BrainFlow forgets the session in any case, also where the board no longer answers.
+        with contextlib.suppress(self.error):
+            self.board.release_session()  # which stops the stream, too
+
+    def _blocks(self, data: NDArray[np.float64], arrival_ns: int) -> Iterator[SignalBlock]:
+        layout, counter, n = self.layout, self.counter, data.shape[1]
+        if self.left is not None:
+            self.left -= n
+        overflowed = n >= _NEARLY_FULL * self.ring_samples
+        if counter is None or layout.package is None:
+            if overflowed:
+                raise SourceLostError(
+                    f"{self.name} was not read in time: an unknown number of samples is lost"
+                )
+            runs = [(0, n, 0)] if n else []
+        else:
+            good = np.isfinite(data[layout.package])
+            self.counters.bad_frames += int(np.count_nonzero(~good))
+            data = data[:, good]
+            stamps = data[layout.stamp]
+            waited = float(stamps[0] - self.last_stamp_s) * self.rate_hz if stamps.size else 0.0
+            runs = list(counter.runs(data[layout.package], waited if overflowed else None))
+            self.last_stamp_s = float(stamps[-1]) if stamps.size else self.last_stamp_s
+        taken = sum(end - begin for begin, end, _ in runs)
+        self.counters.repeated_samples += data.shape[1] - taken
+        for begin, end, lost in runs:
+            first = self.next_sample + lost
+            self.next_sample = first + end - begin
+            self.counters.frames += 1
+            self.counters.lost_samples += lost
+            yield SignalBlock(
+                np.ascontiguousarray(data[list(layout.channels), begin:end].T), first, arrival_ns, lost
+            )

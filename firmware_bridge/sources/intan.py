@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from firmware_bridge.errors import LinkError, NervehandError, SourceLostError, StreamMismatchError
+from firmware_bridge.errors import LinkError, NervehandError, SourceLostError
 from firmware_bridge.sources import Found
 from firmware_bridge.sources._continuity import Continuity
 from firmware_bridge.sources._hosts import split_host
@@ -33,6 +33,7 @@ from firmware_bridge.sources._intan_protocol import (
     WaveformParser,
 )
 from firmware_bridge.sources._interrupt import Interrupt, Patience
+from firmware_bridge.sources._same_stream import check_same
 from firmware_bridge.stream import LinkCounters, SignalBlock, StreamInfo
 
 ADDRESS = "intan:HOST[:PORT]"
@@ -243,7 +244,7 @@ class IntanDevice:
         setup = ask_setup(self._link, interrupt)
         if not setup.layout.words and set(self.info.channel_names) <= set(setup.amplifiers):
             setup = _enable(self._link, interrupt, self.info.channel_names)  # RHX was started anew
-        self._check(setup)
+        check_same("RHX", self.info, setup.info())
         mode = self._link.run_mode(interrupt)
         blocks_per_write = setup.blocks_per_write
         if mode == "Stop":
@@ -263,18 +264,6 @@ class IntanDevice:
             raise LinkError(
                 f"RHX sent no samples within {self._timeout_s:g} s of being told to run: look whether it shows an error"
             )
-
-    def _check(self, setup: Setup) -> None:
-        now = setup.info()
-        for what, was, found in (
-            ("sampling rate", self.info.rate_hz, now.rate_hz),
-            ("channels", ", ".join(self.info.channel_names), ", ".join(now.channel_names)),
-            ("stimulation lines", self.info.stimulation_lines, now.stimulation_lines),
-        ):
-            if was != found:
-                raise StreamMismatchError(
-                    f"RHX's {what} changed from {was} to {found}: change it back, or open the device anew"
-                )
 
     def _open_waveforms(self, connection: _Connection, port: int) -> None:
         """RHX listens for one client after it was told to; a client before us, or what is left of one, makes room."""

@@ -9,7 +9,6 @@ https://github.com/sccn/xdf/wiki/Meta-Data.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -19,8 +18,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from firmware_bridge.errors import LinkError, NervehandError, SourceLostError, StreamMismatchError
+from firmware_bridge.errors import LinkError, NervehandError, SourceLostError
 from firmware_bridge.sources import Found
+from firmware_bridge.sources._polled import Polling
+from firmware_bridge.sources._same_stream import check_same
 from firmware_bridge.sources._stamps import Run, StampClock
 from firmware_bridge.sources._units import microvolts_per
 from firmware_bridge.stream import STREAM_KINDS, LinkCounters, SignalBlock, StreamInfo, StreamKind
@@ -228,12 +229,9 @@ class LslDevice:
     """
 
     def __init__(self, info: StreamInfo, name: str, source_id: str = "", stall_s: float = 1.0) -> None:
-        self._info, self._name, self._source_id, self._stall_s = info, name, source_id, stall_s
+        self._info, self._name, self._source_id = info, name, source_id
         self.counters = LinkCounters()
-        self._lock = threading.Lock()  # around every use of the inlet
-        self._closed = threading.Event()
-        self._closed.set()
-        self._connection: _Connection | None = None
+        self._polling = Polling(stall_s)
 
     @property
     def info(self) -> StreamInfo:
@@ -250,74 +248,56 @@ class LslDevice:
             raise LinkError(f"LSL stream {self._name!r} is not there: start its sender")
         inlet, description = _opened(library, max(found, key=lambda stream: stream.created_at))
         info, layout = described(description, self._info.kind)
-        if (info.rate_hz, info.channel_names) != (self._info.rate_hz, self._info.channel_names):
-            raise StreamMismatchError(
-                f"LSL stream {self._name!r} is now {_in_words(info)}, and was {_in_words(self._info)}: open it anew"
-            )
-        with self._lock:
-            inlet.flush()
-            self._connection = _Connection(inlet, info.rate_hz, layout, self.counters)
-            self.counters.connections += 1
-            self._closed.clear()
+        try:
+            check_same(f"LSL stream {self._name!r}", self._info, info)
+        except NervehandError:
+            inlet.close_stream()
+            raise
+        inlet.flush()
+        self._polling.begin(_Connection(inlet, self._name, info.rate_hz, layout, self.counters))
+        self.counters.connections += 1
 
     def blocks(self) -> Iterator[SignalBlock]:
-        connection = self._connection
-        n = max(1, round(_BLOCK_S * self._info.rate_hz))
-        silent_s = 0.0
-        while connection is not None and not self._closed.is_set():
-            with self._lock:
-                if self._connection is not connection:
-                    return
-                try:
-                    values, stamps = connection.inlet.pull_chunk(_WAIT_S, n)
-                except RuntimeError as error:  # mne_lsl's for a lost stream
-                    self._connection = None
-                    raise SourceLostError(f"LSL stream {self._name!r} is lost: {error}") from error
-                arrival_ns = time.monotonic_ns()
-                samples, stamps = connection.layout.samples(values), stamps.copy()  # the inlet's own memory
-            # Waited for, not passed: a machine that stood still has not heard a sender that fell silent.
-            silent_s = 0.0 if stamps.size else silent_s + _WAIT_S
-            if silent_s >= self._stall_s:
-                self.close()
-                raise SourceLostError(f"LSL stream {self._name!r} is silent for {self._stall_s:g} s")
-            for block in self._placed(connection, samples, stamps, arrival_ns):
-                if self._connection is not connection:
-                    return
-                yield block
-
-    def _placed(
-        self, connection: _Connection, samples: Samples, stamps: NDArray[np.float64], arrival_ns: int
-    ) -> Iterator[SignalBlock]:
-        try:
-            yield from connection.blocks(samples, stamps, arrival_ns)
-        except SourceLostError:
-            self.close()
-            raise
+        return self._polling.blocks()
 
     def close(self) -> None:
-        self._closed.set()
-        with self._lock:
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                connection.inlet.close_stream()
-
-
-def _in_words(info: StreamInfo) -> str:
-    return f"{info.n_channels} channels ({', '.join(info.channel_names)}) at {info.rate_hz:g} Hz"
+        self._polling.close()
 
 
 class _Connection:
     """An inlet, and its samples by their stamps: their index, what is lost between them, what came again."""
 
-    def __init__(self, inlet: _Inlet, rate_hz: float, layout: Layout, counters: LinkCounters) -> None:
-        self.inlet, self.layout = inlet, layout
+    wait_s = _WAIT_S
+
+    def __init__(
+        self, inlet: _Inlet, name: str, rate_hz: float, layout: Layout, counters: LinkCounters
+    ) -> None:
+        self._inlet, self._name, self._layout = inlet, name, layout
+        self._most = max(1, round(_BLOCK_S * rate_hz))
         self._counters = counters
         self._clock = StampClock(rate_hz)
         self._next = 0
         self._remembered: deque[SignalBlock] = deque()
         self._n_remembered = round(_REMEMBERED_S * rate_hz)
 
-    def blocks(self, samples: Samples, stamps: NDArray[np.float64], arrival_ns: int) -> Iterator[SignalBlock]:
+    def poll(self) -> Iterator[SignalBlock]:
+        try:
+            values, stamps = self._inlet.pull_chunk(self.wait_s, self._most)
+        except RuntimeError as error:  # mne_lsl's for a lost stream
+            raise SourceLostError(f"LSL stream {self._name!r} is lost: {error}") from error
+        arrival_ns = time.monotonic_ns()
+        # Copies: what was pulled is the inlet's own memory.
+        return self._blocks(self._layout.samples(values), stamps.copy(), arrival_ns)
+
+    def silence(self, seconds: float) -> str:
+        return f"LSL stream {self._name!r} is silent for {seconds:g} s"
+
+    def close(self) -> None:
+        self._inlet.close_stream()
+
+    def _blocks(
+        self, samples: Samples, stamps: NDArray[np.float64], arrival_ns: int
+    ) -> Iterator[SignalBlock]:
         done = 0
         while done < stamps.size:
             run = self._clock.take(stamps[done:])
@@ -333,7 +313,7 @@ class _Connection:
             self._next = first + run.n_samples
             self._counters.frames += 1
             self._counters.lost_samples += run.lost
-            block = SignalBlock(rows, first, arrival_ns, run.lost, self.layout.scale_uv)
+            block = SignalBlock(rows, first, arrival_ns, run.lost, self._layout.scale_uv)
             self._remember(block)
             yield block
 

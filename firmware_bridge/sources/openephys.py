@@ -15,13 +15,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from firmware_bridge.errors import LinkError, NervehandError, SourceLostError, StreamMismatchError
+from firmware_bridge.errors import LinkError, NervehandError, SourceLostError
 from firmware_bridge.sources import Found
 from firmware_bridge.sources._continuity import Continuity
 from firmware_bridge.sources._hosts import split_host
 from firmware_bridge.sources._interrupt import Interrupt, Patience
 from firmware_bridge.sources._openephys_assembly import Assembler, DigitalLines, Heard, Listener
 from firmware_bridge.sources._openephys_protocol import BadMessageError, Data, Ttl, parse
+from firmware_bridge.sources._same_stream import changed, check_same
 from firmware_bridge.stream import LinkCounters, SignalBlock, StreamInfo
 
 if TYPE_CHECKING:
@@ -222,12 +223,6 @@ class OpenEphysDevice:
         return SignalBlock(new, place.first_sample, arrival_ns, place.lost, digital=digital)
 
     def _check(self, heard: Heard) -> None:
-        for what, was, now in (
-            ("stream", self._heard.stream, heard.stream),
-            ("sampling rate", self._heard.rate_hz, heard.rate_hz),
-            ("channels", ", ".join(self._heard.names), ", ".join(heard.names)),
-        ):
-            if was != now:
-                raise StreamMismatchError(
-                    f"Open Ephys' {what} changed from {was} to {now}: change it back, or open the device anew"
-                )
+        if heard.stream != self._heard.stream:
+            raise changed("Open Ephys", "stream", self._heard.stream, heard.stream)
+        check_same("Open Ephys", self.info, _info(heard))

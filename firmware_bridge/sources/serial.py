@@ -6,13 +6,14 @@ import re
 import secrets
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from serial.tools import list_ports
 
-from firmware_bridge.errors import LinkError, NervehandError, SourceLostError, StreamMismatchError
+from firmware_bridge.errors import LinkError, NervehandError, SourceLostError
 from firmware_bridge.sources import Found
+from firmware_bridge.sources._same_stream import check_same
 from firmware_bridge.sources._serial_description import Description, parse_description
 from firmware_bridge.sources._serial_order import StreamOrder
 from firmware_bridge.sources._serial_port import LATE_S, FrameLink, SerialPort
@@ -89,7 +90,7 @@ class SerialDevice:
         link = FrameLink(SerialPort(self._port, self._baud), self.counters)
         self._link = link
         try:
-            _check_same(self._port, self._info, _describe(link, self._answer_s).info)
+            check_same(f"serial port {self._port}", self._info, _describe(link, self._answer_s).info)
         except BaseException:
             link.close()
             raise
@@ -230,16 +231,6 @@ def _describe(link: FrameLink, answer_s: float) -> Description:
         return parse_description(frame.payload)
     except ProtocolError as error:
         raise LinkError(f"serial port {link.path}: {error}") from error
-
-
-def _check_same(port: str, expected: StreamInfo, found: StreamInfo) -> None:
-    for field in fields(StreamInfo):
-        here, there = getattr(expected, field.name), getattr(found, field.name)
-        if here != there:
-            raise StreamMismatchError(
-                f"serial port {port}: {field.name} is {there}, expected {here}:"
-                " connect the front-end that was opened, or open this one anew"
-            )
 
 
 def _error_text(frame: Frame) -> str:

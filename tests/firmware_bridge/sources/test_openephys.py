@@ -301,19 +301,19 @@ def test_a_message_larger_than_any_of_open_ephys_ends_the_connection() -> None:
 @pytest.mark.slow
 def test_what_is_dropped_while_nobody_reads_is_bounded_and_counted() -> None:
     """ZMQ and the system keep some thousands of messages; what comes after says how many samples the rest were."""
-    n_channels, n = 2, 2_000_000
+    n = 1_000_000
     is_made, may_go_on = threading.Event(), threading.Event()
 
     def sent() -> Iterator[SignalBlock]:
-        silent = (replace(block, digital=None) for block in patterned.blocks(n, n_channels, 20_000))
+        silent = (replace(block, digital=None) for block in patterned.blocks(n, N, 20_000))
         yield from silent
         is_made.set()
         may_go_on.wait(LONG_S)
-        yield from patterned.blocks(None, n_channels, 200, first=n)
+        yield from patterned.blocks(None, N, SIZE, first=n)
 
-    with OpenEphysEmulator(patterned.info(n_channels), sent(), True, SIZE) as gui:
+    with OpenEphysEmulator(patterned.info(N), sent(), True, SIZE) as gui:
         gui.set_speed(0.5)
-        device = open_device(gui.address)
+        device = opened(gui)
         device.connect()
         gui.set_speed(1e6)
         assert is_made.wait(4 * LONG_S)
@@ -326,7 +326,7 @@ def test_what_is_dropped_while_nobody_reads_is_bounded_and_counted() -> None:
             assert after.first_sample == before.first_sample + before.n_samples + after.lost_before
         assert device.counters.lost_samples == sum(block.lost_before for block in taken)
         kept = sum(block.n_samples for block in taken)
-        assert kept < n / 2
+        assert kept < n  # how much exactly is the kernel's affair: its buffers grow as it likes
         device.close()
 
 

@@ -1,0 +1,34 @@
+"""A device that changed while it was away is named, with the first difference."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from firmware_bridge.errors import StreamMismatchError
+from firmware_bridge.sources._same_stream import check_same
+from firmware_bridge.stream import StreamInfo
+
+INFO = StreamInfo(10_000.0, ("a", "b"), "nerve", full_scale_uv=6000.0)
+
+
+def test_an_equal_stream_passes() -> None:
+    check_same("RHX", INFO, replace(INFO))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"rate_hz": 20_000.0}, r"sampling rate \(Hz\) changed from 10000.0 to 20000.0"),
+        ({"channel_names": ("a", "c")}, "channels changed from a, b to a, c"),
+        ({"kind": "emg"}, "kind changed from nerve to emg"),
+        ({"full_scale_uv": None}, r"full scale \(µV\) changed from 6000.0 to None"),
+        ({"stimulation_lines": (3,)}, "stimulation lines changed from none to 3"),
+        ({"mains_hz": 60.0}, r"mains \(Hz\) changed from 50.0 to 60.0"),
+    ],
+)
+def test_each_difference_is_said_with_both_sides(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(StreamMismatchError, match=f"^RHX: its {said}: change it back"):
+        check_same("RHX", INFO, replace(INFO, **change))
