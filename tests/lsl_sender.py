@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
 import time
@@ -136,10 +137,14 @@ def main() -> None:
             case "stamped" if outlet is not None:  # stamps of the test's own making, for one sample each
                 for index, stamp_s in zip(command["index"], command["stamps_s"], strict=True):
                     push(outlet, np.array([index]), n_channels, np.array([origin_s + stamp_s]))
-            case "paced" if outlet is not None:  # each piece when it is due, without `dropped`
+            case "paced" if (
+                outlet is not None
+            ):  # each piece when it is due, without `dropped`, until told something
                 start, pace_hz = time.monotonic(), command.get("pace_hz", rate_hz)
                 dropped = np.array(command["dropped"], np.int64)
                 for begin in range(0, command["n"], command["chunk"]):
+                    if select.select([sys.stdin], [], [], 0)[0]:
+                        break
                     index = np.arange(begin, min(begin + command["chunk"], command["n"]))
                     time.sleep(max(0.0, start + (index[-1] + 1) / pace_hz - time.monotonic()))
                     index = index[~np.isin(index, dropped, assume_unique=True)]

@@ -65,7 +65,8 @@ class Polling:
                 if silent_s >= self._stall_s:
                     raise SourceLostError(connection.silence(self._stall_s))
         except SourceLostError:
-            self.close()
+            if self._connection is connection:
+                self.close()
             raise
 
     def close(self) -> None:

@@ -223,10 +223,13 @@ def test_a_sender_at_twice_the_rate_is_another_stream(
 ) -> None:
     source = SupervisedSource(device, lambda event: None, rate_window_s=1.0)
     source.connect()
-    sender.begin(do="paced", n=6000, chunk=20, dropped=[], stamps=stamps, pace_hz=2 * RATE_HZ)
+    n = round(2 * RATE_HZ * LIMIT_S)  # a second or two of them will do, unless the machine stands still
+    sender.begin(do="paced", n=n, chunk=20, dropped=[], stamps=stamps, pace_hz=2 * RATE_HZ)
     got: list[SignalBlock] = []
     with pytest.raises(StreamMismatchError, match="rate"):
         got.extend(source.blocks())
+    sender.begin(do="nothing")  # which ends it
+    sender.finish()
     sender.finish()
     assert device.counters.lost_samples == device.counters.repeated_samples == 0
 

@@ -14,8 +14,9 @@ from firmware_bridge.stream import StreamInfo
 INFO = StreamInfo(10_000.0, ("a", "b"), "nerve", full_scale_uv=6000.0)
 
 
-def test_an_equal_stream_passes() -> None:
+def test_an_equal_stream_passes_in_a_room_of_other_mains_too() -> None:
     check_same("RHX", INFO, replace(INFO))
+    check_same("RHX", INFO, replace(INFO, mains_hz=60.0))
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,6 @@ def test_an_equal_stream_passes() -> None:
         ({"kind": "emg"}, "kind changed from nerve to emg"),
         ({"full_scale_uv": None}, r"full scale \(µV\) changed from 6000.0 to None"),
         ({"stimulation_lines": (3,)}, "stimulation lines changed from none to 3"),
-        ({"mains_hz": 60.0}, r"mains \(Hz\) changed from 50.0 to 60.0"),
     ],
 )
 def test_each_difference_is_said_with_both_sides(change: dict[str, Any], said: str) -> None:
