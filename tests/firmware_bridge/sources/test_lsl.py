@@ -237,8 +237,11 @@ def test_a_sender_at_twice_the_rate_is_another_stream(
 def test_a_sender_that_stamps_when_it_sends_loses_nothing_by_its_jitter(
     sender: Sender, device: lsl.LslDevice
 ) -> None:
-    n = 3000
-    sender.begin(do="paced", n=n, chunk=20, dropped=[], stamps="when sent")
+    """Pieces of 20 samples, sent up to 15 ms late; a sender stamps the last of them, and LSL the others before it."""
+    n, chunk = 3000, 20
+    late_s = np.repeat(np.random.default_rng(1).uniform(0.0, 0.015, n // chunk), chunk)
+    stamps_s = np.arange(n) / RATE_HZ + late_s
+    sender.begin(do="stamped", index=list(range(n)), stamps_s=stamps_s.tolist())
     got = taken(device.blocks(), n)
     sender.finish()
     assert np.array_equal(np.concatenate([block.samples for block in got]), expected(0, n))
