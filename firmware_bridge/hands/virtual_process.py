@@ -35,7 +35,7 @@ class VirtualHandProcess:
 
 
 @contextmanager
-def virtual_hand_process(port: int = 0, timeout_s: float = 10.0) -> Iterator[VirtualHandProcess]:
+def virtual_hand_process(port: int = 0, timeout_s: float = 60.0) -> Iterator[VirtualHandProcess]:
     """The virtual hand, advertising on 127.0.0.1 until the block is left.
 
     The hand also ends when this process does, however it ends, because its standard input closes then. It is

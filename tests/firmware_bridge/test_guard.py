@@ -250,8 +250,8 @@ def test_its_thread_keeps_time_by_itself_and_ends_with_a_release_and_a_disarm() 
         guard.request_arm("Ann")
         for target in (0.0, 0.6):
             now_ns = time.monotonic_ns()
-            guard.submit(HandCommand(np.full(6, target, np.float32), 0, now_ns, now_ns + NS))
-        assert hand.flexed.wait(5)
+            guard.submit(HandCommand(np.full(6, target, np.float32), 0, now_ns, now_ns + 20 * NS))
+        assert hand.flexed.wait(20)
         with pytest.raises(NervehandError, match="runs already"):
             guard.start()
     assert np.abs(hand.state.positions).max() <= 0.05

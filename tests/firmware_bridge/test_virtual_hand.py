@@ -23,11 +23,11 @@ from firmware_bridge.hands.virtual import VirtualHand
 from firmware_bridge.hands.virtual_process import VirtualHandProcess, virtual_hand_process
 from firmware_bridge.hands.virtual_protocol import SCALE, VIRTUAL_HAND, FrameError
 
-LINK_TIMEOUT_S = 0.3
+LINK_TIMEOUT_S = 2.0  # longer than a busy machine stands still
 NS = 1_000_000_000
 
 
-def wait_for(condition: Callable[[], bool], within_s: float) -> float:
+def wait_for(condition: Callable[[], bool], within_s: float = 30.0) -> float:
     """Seconds until `condition` held."""
     started = time.monotonic()
     while not condition():
@@ -56,7 +56,7 @@ def hand(process: VirtualHandProcess) -> Iterator[VirtualHand]:
     """Connected, and opened after whatever was asked of it before."""
     hand = VirtualHand(process.address, process.transport, link_timeout_s=LINK_TIMEOUT_S)
     hand.connect(5)
-    wait_for(lambda: bool(np.abs(reported(hand)).max() < 0.01), 5)
+    wait_for(lambda: bool(np.abs(reported(hand)).max() < 0.01))
     yield hand
     hand.close()
 
@@ -76,7 +76,7 @@ def test_positions_arrive_are_reached_and_reported(hand: VirtualHand) -> None:
         hand.send(wanted, time.monotonic_ns())
         return bool(np.abs(reported(hand) - wanted).max() <= 0.5 / SCALE + 1e-4)
 
-    wait_for(arrived, 3)
+    wait_for(arrived)
     assert hand.counters.bad_frames == 0
     assert 0 < np.median(hand.round_trips_s()) < LINK_TIMEOUT_S
 
@@ -86,11 +86,11 @@ def test_the_hand_opens_by_itself_when_commands_stop(hand: VirtualHand) -> None:
         hand.send(six(0.5), time.monotonic_ns())
         return bool((reported(hand) > 0.4).all())
 
-    wait_for(flexed, 3)
+    wait_for(flexed)
     assert hand.state is not None
     assert not hand.state.watchdog_tripped
-    wait_for(lambda: hand.state is not None and hand.state.watchdog_tripped, 1)
-    wait_for(lambda: bool((np.abs(reported(hand)) < 0.01).all()), 2)
+    wait_for(lambda: hand.state is not None and hand.state.watchdog_tripped)
+    wait_for(lambda: bool((np.abs(reported(hand)) < 0.01).all()))
     assert hand.link is LinkState.CONNECTED
 
 
@@ -110,7 +110,7 @@ def test_send_never_waits_and_the_newest_position_wins(hand: VirtualHand) -> Non
     for value in np.linspace(0, 0.3, 2000):
         hand.send(six(value), time.monotonic_ns())
     assert time.monotonic() - started < 1.0
-    wait_for(lambda: bool(np.abs(reported(hand) - 0.3).max() < 0.01), 2)
+    wait_for(lambda: bool(np.abs(reported(hand) - 0.3).max() < 0.01))
     submitted = hand.counters.submitted - before.submitted
     dropped = hand.counters.dropped - before.dropped
     assert submitted == 2000
@@ -123,10 +123,10 @@ def test_a_hand_out_of_reach_is_lost_in_time_though_every_write_succeeds(
 ) -> None:
     losses = hand.counters.losses
     process.order("silence")
-    assert wait_for(lambda: hand.link is LinkState.LOST, 2) < LINK_TIMEOUT_S + 0.3
-    wait_for(lambda: hand.counters.losses == losses + 1, 1)
+    assert wait_for(lambda: hand.link is LinkState.LOST) < 2 * LINK_TIMEOUT_S
+    wait_for(lambda: hand.counters.losses == losses + 1)
     process.order("resume")
-    wait_for(lambda: hand.link is LinkState.CONNECTED, 6)
+    wait_for(lambda: hand.link is LinkState.CONNECTED)
 
 
 def test_a_hand_that_disconnects_is_lost_at_once_and_connected_again(
@@ -135,15 +135,15 @@ def test_a_hand_that_disconnects_is_lost_at_once_and_connected_again(
     connections = hand.counters.connections
     process.order("disconnect")
     wait_for(lambda: hand.link is LinkState.LOST, LINK_TIMEOUT_S)
-    wait_for(lambda: hand.link is LinkState.CONNECTED, 2)
+    wait_for(lambda: hand.link is LinkState.CONNECTED)
     assert hand.counters.connections == connections + 1
 
 
 def test_a_fault_of_the_hand_is_reported(process: VirtualHandProcess, hand: VirtualHand) -> None:
     process.order("fault")
-    wait_for(lambda: hand.state is not None and hand.state.fault == "the hand reports a fault", 1)
+    wait_for(lambda: hand.state is not None and hand.state.fault == "the hand reports a fault")
     process.order("clear")
-    wait_for(lambda: hand.state is not None and hand.state.fault == "", 1)
+    wait_for(lambda: hand.state is not None and hand.state.fault == "")
 
 
 def test_a_killed_hand_is_lost_and_found_again_when_it_is_back() -> None:
@@ -153,12 +153,12 @@ def test_a_killed_hand_is_lost_and_found_again_when_it_is_back() -> None:
         hand.send(six(0.5), time.monotonic_ns())
         started = time.monotonic()
         first.kill()
-        wait_for(lambda: hand.link is LinkState.LOST, 1)
+        wait_for(lambda: hand.link is LinkState.LOST)
         assert time.monotonic() - started < LINK_TIMEOUT_S
     hand.send(six(0.5), time.monotonic_ns())
     port = int(first.transport.rpartition(":")[2])
     with virtual_hand_process(port):
-        wait_for(lambda: hand.link is LinkState.CONNECTED, 3)
+        wait_for(lambda: hand.link is LinkState.CONNECTED)
         assert reported(hand).max() == 0
         hand.close()
 
@@ -206,11 +206,11 @@ def test_the_gate_moves_the_hand_and_a_release_asked_for_while_it_is_away_comes_
             guard.submit(HandCommand(six(target), 0, now_ns, now_ns + NS))
             return bool((reported(hand) > 0.55).all())
 
-        wait_for(flexed, 3)
+        wait_for(flexed)
         process.order("disconnect")
-        wait_for(lambda: hand.link is not LinkState.CONNECTED, 1)
+        wait_for(lambda: hand.link is not LinkState.CONNECTED)
         guard.request_release("Ann")
-        wait_for(lambda: bool((np.abs(reported(hand)) < 0.05).all()), 5)
+        wait_for(lambda: bool((np.abs(reported(hand)) < 0.05).all()))
     assert guard.counters.errors == 0
 
 
@@ -234,7 +234,7 @@ def test_the_hand_ends_with_the_process_that_started_it() -> None:
         with open(f"/proc/{child}/stat") as stat:
             return stat.read().rpartition(")")[2].split()[0] == "Z"
 
-    wait_for(ended, 3)
+    wait_for(ended)
 
 
 def test_a_hand_that_cannot_start_says_so(process: VirtualHandProcess) -> None:
