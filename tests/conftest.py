@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from hypothesis import settings
 
 # Two threads that wait for each other beside another busy process take ten times as long as one. Before torch loads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -16,6 +17,11 @@ from tests.proof.plugin import (  # noqa: F401
     pytest_configure,
     pytest_runtest_makereport,
 )
+
+settings.register_profile(
+    "untimed", deadline=None
+)  # the rest as it was: Hypothesis has a profile of its own for CI
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -142,9 +142,10 @@ def test_a_board_that_falls_silent_is_lost_and_connects_again(tmp_path: Path) ->
     values[STAMP] = f"{float(values[STAMP]) + 3:.6f}"
     path.write_text("\n".join([*lines, "\t".join(values)]) + "\n")
     device = brainflow.open_device(f"playback/{path}")
+    device = brainflow.BrainflowDevice(device.info, device.board, stall_s=0.3)
     for number in (1, 2):
         device.connect()
-        got = until_lost(device, "silent for 1 s; 1 lines of its file did not come")
+        got = until_lost(device, "silent for 0.3 s; 1 lines of its file did not come")
         assert np.array_equal(joined(got), microvolts(0, 300))
         assert got[0].first_sample == 0
         assert list(device.blocks()) == []
