@@ -18,9 +18,8 @@ from tests.proof.plugin import (  # noqa: F401
     pytest_runtest_makereport,
 )
 
-settings.register_profile(
-    "untimed", deadline=None
-)  # the rest as it was: Hypothesis has a profile of its own for CI
+# The rest as it was: Hypothesis has a profile of its own for CI.
+settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 

@@ -137,9 +137,8 @@ def main() -> None:
             case "stamped" if outlet is not None:  # stamps of the test's own making, for one sample each
                 for index, stamp_s in zip(command["index"], command["stamps_s"], strict=True):
                     push(outlet, np.array([index]), n_channels, np.array([origin_s + stamp_s]))
-            case "paced" if (
-                outlet is not None
-            ):  # each piece when it is due, without `dropped`, until told something
+            # Each piece when it is due, without `dropped`, until told something.
+            case "paced" if outlet is not None:
                 start, pace_hz = time.monotonic(), command.get("pace_hz", rate_hz)
                 dropped = np.array(command["dropped"], np.int64)
                 for begin in range(0, command["n"], command["chunk"]):

@@ -36,7 +36,7 @@ class OpenEphysLink:
     def __init__(self, host: str, port: int, interrupt: Interrupt) -> None:
         self._interrupt, self._address = interrupt, f"{host}:{port}"
         self._lock = threading.Lock()
-        self._data = shared_context().socket(zmq.SUB)
+        self._data = _shared_context().socket(zmq.SUB)
         self._data.setsockopt(zmq.LINGER, 0)
         self._data.setsockopt(zmq.RCVHWM, _QUEUE_MESSAGES)
         self._data.setsockopt(zmq.MAXMSGSIZE, MAX_PART_BYTES)
@@ -116,7 +116,7 @@ class OpenEphysLink:
         )
 
 
-def shared_context() -> zmq.Context[zmq.Socket[bytes]]:
+def _shared_context() -> zmq.Context[zmq.Socket[bytes]]:
     """The one of the process. One of its own, dropped unclosed, would wait for its sockets, which are collected later,
     and never end."""
     return zmq.Context.instance()
@@ -124,7 +124,7 @@ def shared_context() -> zmq.Context[zmq.Socket[bytes]]:
 
 def heartbeat_socket() -> zmq.Socket[bytes]:
     """A REQ socket that may ask again where an answer did not come."""
-    heartbeat = shared_context().socket(zmq.REQ)
+    heartbeat = _shared_context().socket(zmq.REQ)
     heartbeat.setsockopt(zmq.REQ_RELAXED, 1)
     heartbeat.setsockopt(zmq.REQ_CORRELATE, 1)
     heartbeat.setsockopt(zmq.MAXMSGSIZE, MAX_PART_BYTES)

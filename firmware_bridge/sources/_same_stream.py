@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Iterable
 
 from firmware_bridge.errors import StreamMismatchError
 from firmware_bridge.stream import StreamInfo
@@ -12,17 +12,19 @@ _WORDS = {
     "channel_names": "channels",
     "full_scale_uv": "full scale (µV)",
     "hardware_band_hz": "hardware band (Hz)",
+    "mains_hz": "mains (Hz)",
 }
 
 
-def check_same(device: str, was: StreamInfo, now: StreamInfo) -> None:
-    """Raise StreamMismatchError with the first difference; `device` begins its sentence. The mains are the room's."""
-    for field in fields(StreamInfo):
-        before, after = getattr(was, field.name), getattr(now, field.name)
-        if before != after and field.name != "mains_hz":
-            raise changed(
-                device, _WORDS.get(field.name, field.name.replace("_", " ")), _text(before), _text(after)
-            )
+def check_same(
+    device: str, was: StreamInfo, now: StreamInfo, said: Iterable[str] = ("rate_hz", "channel_names")
+) -> None:
+    """Raise StreamMismatchError with the first difference in the fields that the device itself says; others may be
+    what a person knows of it. `device` begins the sentence."""
+    for name in said:
+        before, after = getattr(was, name), getattr(now, name)
+        if before != after:
+            raise changed(device, _WORDS.get(name, name.replace("_", " ")), _text(before), _text(after))
 
 
 def changed(device: str, what: str, was: str, now: str) -> StreamMismatchError:

@@ -244,7 +244,7 @@ class IntanDevice:
         setup = ask_setup(self._link, interrupt)
         if not setup.layout.words and set(self.info.channel_names) <= set(setup.amplifiers):
             setup = _enable(self._link, interrupt, self.info.channel_names)  # RHX was started anew
-        check_same("RHX", self.info, setup.info())
+        check_same("RHX", self.info, setup.info(), ("rate_hz", "channel_names", "stimulation_lines"))
         mode = self._link.run_mode(interrupt)
         blocks_per_write = setup.blocks_per_write
         if mode == "Stop":

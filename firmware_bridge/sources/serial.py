@@ -6,7 +6,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from serial.tools import list_ports
@@ -90,7 +90,9 @@ class SerialDevice:
         link = FrameLink(SerialPort(self._port, self._baud), self.counters)
         self._link = link
         try:
-            check_same(f"serial port {self._port}", self._info, _describe(link, self._answer_s).info)
+            found = _describe(link, self._answer_s).info
+            said = [field.name for field in fields(StreamInfo)]
+            check_same(f"serial port {self._port}", self._info, found, said)
         except BaseException:
             link.close()
             raise

@@ -22,9 +22,8 @@ INFO = StreamInfo(RATE, tuple("abcdefgh"), "nerve", full_scale_uv=6000.0, stimul
 DELAY, BRIDGE, LEAD, TAIL = 20, 200, 5, 5
 STIMULATION_TAIL = 10
 CLEAN = 500
-THRESHOLD_UV = (
-    12 * 5 * 2 / np.pi**0.5
-)  # the mean difference of two samples of the noise, times artefact_ratio
+# The mean difference of two samples of the noise, times artefact_ratio.
+THRESHOLD_UV = 12 * 5 * 2 / np.pi**0.5
 N = 40_000
 AT = 20_000
 

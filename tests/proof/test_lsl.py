@@ -28,8 +28,7 @@ def test_every_drop_is_told_by_the_time_stamps(proof: Proof) -> None:
     starts = np.sort(generator.choice(np.arange(CALM + 500, n - 500, 300), n_drops, replace=False))
     dropped = np.concatenate([start + np.arange(generator.integers(1, 250)) for start in starts])
     sent = np.setdiff1d(np.arange(n), dropped)
-    names = tuple(f"ch{i:02d}" for i in range(N_CHANNELS))
-    info = StreamInfo(RATE_HZ, names, "nerve", full_scale_uv=32767.0)
+    info = StreamInfo(RATE_HZ, tuple(f"ch{i:02d}" for i in range(N_CHANNELS)), "nerve")
     with lsl_sender() as sender:
         sender.open("proof", N_CHANNELS, RATE_HZ, "int16", "", source_id="id of proof")
         device = lsl.LslDevice(info, "proof", "id of proof", stall_s=60.0)
