@@ -281,11 +281,13 @@ def test_endless_garbage_is_a_lost_source(link: Path) -> None:
         stream = device.blocks()
         taken(stream, 5)
         emulator.skip_frames(2**60)
+        garbage = b"NH\xa5Z garbage " * 5
+        emulator.send_raw(garbage)
         stop = threading.Event()
 
         def babble() -> None:
             while not stop.wait(0.01):
-                emulator.send_raw(b"NH\xa5Z garbage " * 5)
+                emulator.send_raw(garbage)
 
         thread = threading.Thread(target=babble)
         thread.start()
