@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from firmware_bridge.emulators.worker import Worker
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.stream import SignalBlock, Source
 from nervehand.sources import how_to_install, missing_extra, open_source
@@ -24,10 +24,10 @@ _LOOK_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """An emulator at work: the address that reaches it, and what is set once all samples are sent."""
+    """An emulator at work, and the address that reaches it."""
 
     address: str
-    finished: threading.Event
+    worker: Worker
 
 
 def cut(blocks: Iterator[SignalBlock], most: int) -> Iterator[SignalBlock]:
@@ -63,7 +63,7 @@ def serve_serial(source: Source, is_paced: bool, port: Path) -> Iterator[Served]
     most = max(1, _FRAME_BYTES // (2 * source.info.n_channels + 4))
     speed = 1.0 if is_paced else None
     with SerialEmulator(source.info, cut(all_blocks(), most), port, speed) as emulator:
-        yield Served(f"serial:{emulator.port}", emulator.finished)
+        yield Served(f"serial:{emulator.port}", emulator.worker)
 
 
 @contextmanager
@@ -72,7 +72,7 @@ def serve_intan(source: Source, is_paced: bool, port: Path) -> Iterator[Served]:
     from firmware_bridge.emulators.intan import IntanEmulator
 
     with IntanEmulator(source.info, source.blocks(), is_paced) as emulator:
-        yield Served(f"intan:{emulator.address}", emulator.is_exhausted)
+        yield Served(f"intan:{emulator.address}", emulator.worker)
 
 
 @contextmanager
@@ -83,7 +83,7 @@ def serve_openephys(source: Source, is_paced: bool, port: Path) -> Iterator[Serv
     from firmware_bridge.emulators.openephys import OpenEphysEmulator
 
     with OpenEphysEmulator(source.info, source.blocks(), is_paced) as emulator:
-        yield Served(f"openephys:{emulator.address}", emulator.is_exhausted)
+        yield Served(f"openephys:{emulator.address}", emulator.worker)
 
 
 KINDS: Mapping[str, Callable[[Source, bool, Path], AbstractContextManager[Served]]] = {
@@ -94,7 +94,7 @@ KINDS: Mapping[str, Callable[[Source, bool, Path], AbstractContextManager[Served
 
 
 def run_emulate(kind: str, address: str, rate: str, port: Path, start_s: float) -> None:
-    """Serve a source until Ctrl-C; says the address that reaches it."""
+    """Serve a source until Ctrl-C; says the address that reaches it. Raises what reading the source raises."""
     if kind not in KINDS:
         raise NervehandError(f"there is no emulator of {kind!r}: use one of {', '.join(KINDS)}")
     if rate not in ("1", "max"):
@@ -108,7 +108,7 @@ def run_emulate(kind: str, address: str, rate: str, port: Path, start_s: float) 
     ):
         print(f"{address} is served as {served.address}\ntry: nervehand inspect {served.address}", flush=True)
         said = False
-        while not stop.wait(_LOOK_S):
-            if served.finished.is_set() and not said:
+        while served.worker.error is None and not stop.wait(_LOOK_S):
+            if served.worker.finished.is_set() and served.worker.error is None and not said:
                 said = True
                 print("all samples are sent; Ctrl-C ends it", flush=True)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from firmware_bridge.emulators._feed import Pace, recut
 from firmware_bridge.emulators._port import HOST, Port
 from firmware_bridge.emulators._rhx import RhxState, rate_text
+from firmware_bridge.emulators.worker import Worker
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.sources._intan_protocol import (
     COUNTER_BITS,
@@ -43,7 +44,8 @@ class IntanEmulator:
 
     `outputs` are the enabled ones as RHX's commands name them ("A-000|", "A-000|stim", "DIGITAL-IN-01|"), by default
     the wideband ones of all channels. `is_relistening` False, as RHX is: the command port takes one client, then
-    none until `press_connect`; True: as if somebody pressed it at once.
+    none until `press_connect`; True: as if somebody pressed it at once. An error in its `worker` is raised when the
+    context ends.
     """
 
     def __init__(
@@ -73,9 +75,7 @@ class IntanEmulator:
         self._to_skip = self._to_repeat = 0
         self._to_insert: deque[bytes] = deque()
         self._sent: deque[bytes] = deque(maxlen=64)
-        self._threads = [threading.Thread(target=run, daemon=True) for run in (self._serve, self._send)]
-        self.is_exhausted = threading.Event()
-        """Set once all blocks are sent."""
+        self.worker = Worker(self._serve, self._send)
 
     @property
     def address(self) -> str:
@@ -88,8 +88,7 @@ class IntanEmulator:
 
     def __enter__(self) -> IntanEmulator:
         self._commands.listen()
-        for thread in self._threads:
-            thread.start()
+        self.worker.start()
         return self
 
     def __exit__(
@@ -98,10 +97,10 @@ class IntanEmulator:
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
-        for thread in self._threads:
-            thread.join()
+        self.worker.join()
         self._commands.close()
         self._waveforms.close()
+        self.worker.raise_error(error)
 
     def press_connect(self) -> None:
         """What a person does under Network > Remote TCP Control: the command port takes one more client."""
@@ -224,7 +223,7 @@ class IntanEmulator:
             with self._changed:
                 if block is None:
                     self._flush(write)
-                    self.is_exhausted.set()
+                    self.worker.finished.set()
                     self._is_stalled = True
                     continue
                 if run != self._runs:

@@ -14,6 +14,7 @@ import numpy as np
 import zmq
 
 from firmware_bridge.emulators._feed import Pace, recut
+from firmware_bridge.emulators.worker import Worker
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.sources._openephys_protocol import Data, Ttl, encode_data, encode_ttl
 from firmware_bridge.stream import SignalBlock, StreamInfo
@@ -35,7 +36,8 @@ class OpenEphysEmulator:
     where the blocks' digital lines change, and a heartbeat that is answered.
 
     Paced, it keeps the rate of `info` whether somebody listens or not, and drops what a subscriber does not take, as
-    the plugin does. Not paced, it sends as fast as its subscriber takes, and waits while there is none.
+    the plugin does. Not paced, it sends as fast as its subscriber takes, and waits while there is none. An error in
+    its `worker` is raised when the context ends.
     """
 
     def __init__(
@@ -71,9 +73,7 @@ class OpenEphysEmulator:
         self.n_heartbeats = 0
         self.n_samples_lost = 0
         """Samples that were skipped, or of which a channel was dropped, on purpose."""
-        self.is_exhausted = threading.Event()
-        """Set once all blocks are sent."""
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.worker = Worker(self._run)
 
     @property
     def address(self) -> str:
@@ -87,17 +87,18 @@ class OpenEphysEmulator:
         except NervehandError:
             self._context.destroy(linger=0)
             raise
-        self._thread.start()
+        self.worker.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._closing.set()
-        self._thread.join()
+        self.worker.join()
         self._close_sockets()
         if self._context is not None:
             self._context.destroy(linger=0)
+        self.worker.raise_error(error)
 
     def unplug(self) -> None:
         """The GUI is gone: connections break, nothing listens, acquisition goes on unheard (paced)."""
@@ -162,7 +163,7 @@ class OpenEphysEmulator:
                 continue
             block = next(self._blocks, None)
             if block is None:
-                self.is_exhausted.set()
+                self.worker.finished.set()
                 self.stall()
                 continue
             if self._is_paced:

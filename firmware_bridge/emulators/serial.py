@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from firmware_bridge.emulators.serial_line import Line
+from firmware_bridge.emulators.worker import Worker
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.sources._serial_description import Description, encode_description
 from firmware_bridge.sources._serial_protocol import (
@@ -54,10 +55,10 @@ class SerialEmulator:
     and the port.
 
     `requests` are the types of the frames that the host sent, `sent_blocks` how many blocks were made into frames,
-    `overflown_samples` how many found the buffer of a clocked device full, and `finished` is set when no block is left.
+    `overflown_samples` how many found the buffer of a clocked device full.
 
-    Everything happens in one thread; the methods return when it has done what they ask. An error in that thread
-    is raised when the context ends.
+    Everything happens in one thread, of `worker`; the methods return when it has done what they ask. An error in
+    that thread is raised when the context ends.
     """
 
     def __init__(
@@ -76,7 +77,6 @@ class SerialEmulator:
             )
         self.sent_blocks = self.overflown_samples = 0
         self.requests: list[int] = []
-        self.finished = threading.Event()
         self._description = Description(info, firmware)
         encode_description(0, 0, self._description)  # one that fits no frame is refused here
         self._blocks: Iterator[SignalBlock] = iter(blocks)
@@ -84,8 +84,7 @@ class SerialEmulator:
         self._link, self._speed, self._line, self._digital_bytes = link, speed, line, digital_bytes
         self._orders: queue.SimpleQueue[tuple[Callable[[], None], threading.Event]] = queue.SimpleQueue()
         self._wake_r, self._wake_w = os.pipe()
-        self._thread = threading.Thread(target=self._run, name="serial emulator", daemon=True)
-        self._error: BaseException | None = None
+        self.worker = Worker(self._run)
         self._is_running = True
         self._master = self._slave = -1
         self._waiting: deque[bytes] = deque()
@@ -105,7 +104,7 @@ class SerialEmulator:
 
     def __enter__(self) -> Self:
         self._plug()
-        self._thread.start()
+        self.worker.start()
         return self
 
     def __exit__(
@@ -113,12 +112,11 @@ class SerialEmulator:
     ) -> None:
         self._is_running = False
         os.write(self._wake_w, b"x")
-        self._thread.join()
+        self.worker.join()
         self._unplug()
         os.close(self._wake_r)
         os.close(self._wake_w)
-        if self._error is not None and error is None:
-            raise self._error
+        self.worker.raise_error(error)
 
     # Faults
 
@@ -177,16 +175,12 @@ class SerialEmulator:
         self._orders.put((order, done))
         os.write(self._wake_w, b"x")
         while not done.wait(0.1):
-            if not self._thread.is_alive():
-                raise NervehandError(f"the serial emulator has ended: {self._error}")
+            if not self.worker.is_alive:
+                raise NervehandError(f"the serial emulator has ended: {self.worker.error}")
 
     def _run(self) -> None:
-        try:
-            while self._is_running:
-                self._step()
-        except BaseException as error:  # noqa: BLE001 - raised again where the context ends
-            self._error = error
-            self.finished.set()
+        while self._is_running:
+            self._step()
 
     def _step(self) -> None:
         wait_s = self._produce()
@@ -230,7 +224,7 @@ class SerialEmulator:
                     self.overflown_samples += block.n_samples
             self._next = next(self._blocks, None)
             if self._next is None:
-                self.finished.set()
+                self.worker.finished.set()
         return 0.0
 
     def _send(self, block: SignalBlock) -> None:

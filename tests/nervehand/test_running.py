@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import subprocess
@@ -25,6 +26,7 @@ from firmware_bridge.emulators.serial import SerialEmulator
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.stream import SignalBlock
 from firmware_bridge.supervised import SourceEvent
+from nervehand import emulating
 from nervehand.emulating import cut
 from nervehand.recording import recording
 from nervehand.running import BoundedSource, NoHand
@@ -353,3 +355,22 @@ def test_emulate_refuses_what_it_cannot_serve(run: Run, words: tuple[str, ...], 
     result = run("emulate", *words)
     assert result.status == 2
     assert said in result.err
+
+
+def test_emulate_ends_with_the_error_of_its_source(
+    run: Run, monkeypatch: pytest.MonkeyPatch, small_session: Session
+) -> None:
+    pytest.importorskip("zmq", reason="needs the extra openephys")
+
+    class BreaksOff(SessionSource):
+        def blocks(self) -> Iterator[SignalBlock]:
+            yield from itertools.islice(super().blocks(), 2)
+            raise NervehandError("the disk is gone")
+
+    monkeypatch.setattr(
+        emulating, "open_source", lambda *_, **__: BreaksOff(small_session, 100, is_paced=False)
+    )
+    result = run("emulate", "openephys", "session:any")
+    assert result.status == 2
+    assert "the disk is gone" in result.err
+    assert "all samples are sent" not in result.out

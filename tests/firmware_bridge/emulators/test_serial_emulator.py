@@ -193,7 +193,7 @@ def test_an_error_in_the_samples_given_to_it_is_raised_where_it_is_used(tmp_path
         ) as emulator:
             host = Host(emulator.port)
             host.send(encode_start(1, 7))
-            emulator.finished.wait(PATIENCE_S)
+            emulator.worker.finished.wait(PATIENCE_S)
             os.close(host.fd)
 
     with pytest.raises(ProtocolError, match="float32"):
