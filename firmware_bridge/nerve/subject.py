@@ -35,6 +35,8 @@ from firmware_bridge.stream import SignalBlock, StreamInfo
 
 SCALE_UV = 0.195
 """Microvolts per count, as Intan's RHD amplifiers deliver them."""
+MOST_CHANNELS = 1024
+"""What still fits in memory: the waves of each unit at each contact are made beforehand, about 1.3 GB for these."""
 
 STIMULATION_LINE = 0
 # The unit of generation: shorter than a person's reaction, so that what is asked for now changes no frame made already.
@@ -84,8 +86,8 @@ class SimulatedSubject:
         for what, value, most in (("number", number, (1 << 32) - 1), ("day", day, 3650)):
             if not 0 <= value <= most:
                 raise NervehandError(f"the subject's {what} is {value}: give 0 to {most}")
-        if n_channels < 1:
-            raise NervehandError(f"{n_channels} channels: give at least one")
+        if not 1 <= n_channels <= MOST_CHANNELS:
+            raise NervehandError(f"{n_channels} channels: the simulated nerve takes 1 to {MOST_CHANNELS}")
         if not 2000.0 <= rate_hz <= 100_000.0:
             raise NervehandError(f"sampling rate is {rate_hz} Hz: the simulated nerve takes 2000 to 100000")
         if not stimulation_hz >= 0:

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from firmware_bridge.emulators.serial import SerialEmulator
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.stream import SignalBlock
 from firmware_bridge.supervised import SourceEvent
-from nervehand import emulating
+from nervehand import emulating, running
 from nervehand.emulating import cut
 from nervehand.recording import recording
 from nervehand.running import BoundedSource, NoHand
@@ -374,3 +374,20 @@ def test_emulate_ends_with_the_error_of_its_source(
     assert result.status == 2
     assert "the disk is gone" in result.err
     assert "all samples are sent" not in result.out
+
+
+def test_a_recording_that_was_stopped_before_it_was_connected_waits_for_no_sample(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    @contextmanager
+    def stopped_already() -> Iterator[threading.Event]:
+        stop = threading.Event()
+        stop.set()
+        yield stop
+
+    monkeypatch.setattr(running, "stop_on_signals", stopped_already)
+    monkeypatch.setattr(running, "closed_by", lambda stop, source: nullcontext())  # had nothing to close
+    out = tmp_path / "nothing.nwb"
+    result = run("record", "simulated", out)
+    assert "no sample was received" in result.err
+    assert not out.exists()

@@ -151,6 +151,7 @@ def test_it_is_the_same_person_at_any_sampling_rate(rate_hz: float) -> None:
         (lambda: SimulatedSubject(1, 4_000_000), "day is 4000000: give 0 to 3650"),
         (lambda: SimulatedSubject(rate_hz=100.0), "sampling rate is 100"),
         (lambda: SimulatedSubject(n_channels=0), "0 channels"),
+        (lambda: SimulatedSubject(n_channels=1025), "1025 channels: the simulated nerve takes 1 to 1024"),
         (lambda: SimulatedSubject(stimulation_hz=-1.0), "stimulation at -1"),
         (lambda: SimulatedSubject(preset="medium"), "'medium' is not known"),
     ],
