@@ -72,13 +72,6 @@ class Contacts:
     crosstalk: NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Muscles:
-    """Distances (N_POOLS, nerves) in mm from each pool's muscle to the contacts of a nerve."""
-
-    distance_mm: NDArray[np.float64]
-
-
 def contact_nerves(n_channels: int) -> NDArray[np.int64]:
     """The nerve of each contact: the first half in the median, the rest in the ulnar."""
     return np.where(np.arange(n_channels) < (n_channels + 1) // 2, MEDIAN, ULNAR)
@@ -141,12 +134,12 @@ def contacts_of(person: Physiology, subject: int, day: int, n_channels: int) -> 
     return Contacts(nerve, fascicle, x_um, y_um, gain, noise, np.exp(log_muscle))
 
 
-def muscles_of(person: Physiology, subject: int) -> Muscles:
-    """Where the subject's muscles lie."""
+def muscle_distances_mm(person: Physiology, subject: int) -> NDArray[np.float64]:
+    """Distances (N_POOLS, nerves) from each pool's muscle to the contacts of a nerve."""
     birth = generator(subject, Purpose.MUSCLE)
     spread = np.exp(0.25 * birth.standard_normal((N_POOLS, len(IMPLANTED))))
     gap = np.where(np.arange(N_POOLS) < N_DOF, person.muscle_gap_mm, person.extensor_gap_mm)
-    return Muscles(np.maximum(gap[:, None] * spread, 8.0))
+    return np.asarray(np.maximum(gap[:, None] * spread, 8.0))
 
 
 def fascicles_of(person: Physiology, subject: int) -> NDArray[np.float64]:

@@ -87,30 +87,6 @@ def axon_waveforms(
     return sampled(spectrum * passage, rate_hz, n_phases)
 
 
-def axon_waveform(
-    spike: TravellingSpike,
-    diameter_um: float,
-    radial_um: float,
-    node_offset: float,
-    rate_hz: float,
-    *,
-    n_phases: int = N_PHASES,
-    contact_length_um: float = CONTACT_LENGTH_UM,
-    corner_hz: float | None = None,
-) -> ContactWaveforms:
-    """The waveforms (n_phases, n_samples) of one axon at one contact; see `axon_waveforms`."""
-    return axon_waveforms(
-        spike,
-        diameter_um,
-        radial_um,
-        node_offset,
-        rate_hz,
-        n_phases=n_phases,
-        contact_length_um=contact_length_um,
-        corner_hz=corner_hz,
-    )
-
-
 def line_contact_uv_per_na(
     z_um: NDArray[np.float64], radial_um: NDArray[np.float64], length_um: float
 ) -> NDArray[np.float64]:

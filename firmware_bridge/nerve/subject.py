@@ -19,7 +19,7 @@ from firmware_bridge.nerve.anatomy import (
     contacts_of,
     distance_um,
     fascicles_of,
-    muscles_of,
+    muscle_distances_mm,
     units_of,
 )
 from firmware_bridge.nerve.axon import solve_spike
@@ -35,8 +35,6 @@ from firmware_bridge.stream import SignalBlock, StreamInfo
 
 SCALE_UV = 0.195
 """Microvolts per count, as Intan's RHD amplifiers deliver them."""
-MOST_CHANNELS = 1024
-"""What still fits in memory: the waves of each unit at each contact are made beforehand, about 1.3 GB for these."""
 
 STIMULATION_LINE = 0
 # The unit of generation: shorter than a person's reaction, so that what is asked for now changes no frame made already.
@@ -86,8 +84,9 @@ class SimulatedSubject:
         for what, value, most in (("number", number, (1 << 32) - 1), ("day", day, 3650)):
             if not 0 <= value <= most:
                 raise NervehandError(f"the subject's {what} is {value}: give 0 to {most}")
-        if not 1 <= n_channels <= MOST_CHANNELS:
-            raise NervehandError(f"{n_channels} channels: the simulated nerve takes 1 to {MOST_CHANNELS}")
+        # The waves of each unit at each contact are made beforehand: 1.3 GB of memory for 1024.
+        if not 1 <= n_channels <= 1024:
+            raise NervehandError(f"{n_channels} channels: the simulated nerve takes 1 to 1024")
         if not 2000.0 <= rate_hz <= 100_000.0:
             raise NervehandError(f"sampling rate is {rate_hz} Hz: the simulated nerve takes 2000 to 100000")
         if not stimulation_hz >= 0:
@@ -230,7 +229,7 @@ class _MuscleWaves:
         self, person: Physiology, units: Units, contacts: Contacts, subject: int, rate_hz: float
     ) -> None:
         draws = generator(subject, Purpose.MUSCLE, number=1)
-        distance_mm = muscles_of(person, subject).distance_mm
+        distance_mm = muscle_distances_mm(person, subject)
         along_mm = draws.uniform(-30.0, 60.0, (N_POOLS, _MUSCLE_PLACES))
         shapes = np.array(
             [

@@ -13,7 +13,7 @@ from firmware_bridge.nerve.anatomy import (
     contacts_of,
     distance_um,
     fascicles_of,
-    muscles_of,
+    muscle_distances_mm,
     units_of,
 )
 from firmware_bridge.nerve.axon import conduction_velocity_m_per_s
@@ -74,5 +74,5 @@ def test_sizes_are_those_of_a_forearm() -> None:
     width = fascicles_of(DEFAULT, 1)
     assert width.shape == (2, DEFAULT.fascicles_per_nerve)
     assert ((width > 200) & (width < 600)).all()
-    distance_mm = muscles_of(DEFAULT, 1).distance_mm
+    distance_mm = muscle_distances_mm(DEFAULT, 1)
     assert ((distance_mm >= 8) & (distance_mm < 90)).all()

@@ -14,7 +14,6 @@ from firmware_bridge.nerve.contact import (
     ACROSS_S_PER_M,
     ALONG_S_PER_M,
     anti_alias,
-    axon_waveform,
     axon_waveforms,
     line_contact_uv_per_na,
 )
@@ -52,7 +51,7 @@ def test_waveform_is_the_sum_over_the_nodes(
     rate_hz: float, diameter_um: float, radial_um: float, offset: float
 ) -> None:
     slow = summed_over_nodes(diameter_um, radial_um, offset, 100.0, rate_hz)
-    fast = axon_waveform(
+    fast = axon_waveforms(
         solve_spike(), diameter_um, radial_um, offset, rate_hz, n_phases=4, contact_length_um=100.0
     )
     stride = round(1 / (rate_hz * solve_spike().dt_s))
@@ -83,7 +82,7 @@ def test_close_units_are_tens_of_microvolts_and_far_ones_vanish() -> None:
 
 def test_the_whole_spike_passes_within_a_millisecond() -> None:
     for radial_um in (25.0, 100.0, 400.0):
-        found = axon_waveform(solve_spike(), 12.0, radial_um, 0.4, 100_000.0, n_phases=1).microvolts[0]
+        found = axon_waveforms(solve_spike(), 12.0, radial_um, 0.4, 100_000.0, n_phases=1).microvolts[0]
         over = np.flatnonzero(np.abs(found) > 0.05 * np.abs(found).max())
         assert over[-1] - over[0] < 100  # samples of 10 us
 
@@ -113,16 +112,16 @@ def test_amplitude_falls_with_distance_and_grows_with_diameter() -> None:
 
 def test_a_contact_downstream_sees_the_same_spike_later() -> None:
     spike, diameter_um, rate_hz = solve_spike(), 10.0, 20_000.0
-    here = axon_waveform(spike, diameter_um, 50.0, 0.25, rate_hz, n_phases=1)
-    there = axon_waveform(spike, diameter_um, 50.0, 0.25 - 3.0, rate_hz, n_phases=1)  # three nodes on
+    here = axon_waveforms(spike, diameter_um, 50.0, 0.25, rate_hz, n_phases=1)
+    there = axon_waveforms(spike, diameter_um, 50.0, 0.25 - 3.0, rate_hz, n_phases=1)  # three nodes on
     assert np.array_equal(here.microvolts, there.microvolts)
 
 
 def test_phases_are_one_waveform_between_its_samples() -> None:
-    found = axon_waveform(solve_spike(), 10.0, 50.0, 0.2, 10_000.0, n_phases=16).microvolts
+    found = axon_waveforms(solve_spike(), 10.0, 50.0, 0.2, 10_000.0, n_phases=16).microvolts
     # Phase p / 16 later: read backwards, all phases in turn are the waveform at 16 times the rate.
     fine = found[::-1].T.ravel()
-    smooth = axon_waveform(solve_spike(), 10.0, 50.0, 0.2, 10_000.0, n_phases=32).microvolts
+    smooth = axon_waveforms(solve_spike(), 10.0, 50.0, 0.2, 10_000.0, n_phases=32).microvolts
     between = smooth[::-1].T.ravel()[1::2]
     assert np.array_equal(fine, between)
     assert np.abs(np.diff(fine)).max() < 0.35 * np.ptp(fine)
@@ -132,7 +131,7 @@ def test_phases_are_one_waveform_between_its_samples() -> None:
 @pytest.mark.parametrize("radial_um", [25.0, 100.0, 400.0])
 def test_what_is_cut_off_is_negligible(rate_hz: float, radial_um: float) -> None:
     spike = solve_spike()
-    kept = axon_waveform(spike, 10.0, radial_um, 0.0, rate_hz, n_phases=1).microvolts[0]
+    kept = axon_waveforms(spike, 10.0, radial_um, 0.0, rate_hz, n_phases=1).microvolts[0]
     slow = summed_over_nodes(10.0, radial_um, 0.0, 1000.0, rate_hz)
     stride = round(1 / (rate_hz * spike.dt_s))
     whole = slow[slow.size // 2 % stride :: stride]
@@ -146,8 +145,10 @@ def test_nothing_is_left_at_half_the_rate() -> None:
 
 
 def test_a_lower_corner_takes_away() -> None:
-    default = peak_to_peak(axon_waveform(solve_spike(), 10.0, 50.0, 0.0, 20_000.0).microvolts)
-    lower = peak_to_peak(axon_waveform(solve_spike(), 10.0, 50.0, 0.0, 20_000.0, corner_hz=3000.0).microvolts)
+    default = peak_to_peak(axon_waveforms(solve_spike(), 10.0, 50.0, 0.0, 20_000.0).microvolts)
+    lower = peak_to_peak(
+        axon_waveforms(solve_spike(), 10.0, 50.0, 0.0, 20_000.0, corner_hz=3000.0).microvolts
+    )
     assert lower < 0.5 * default
 
 
@@ -161,7 +162,7 @@ def test_many_at_once_are_each_alone(pairs: list[tuple[float, float, float]]) ->
     diameter_um, radial_um, offset = np.array(pairs).T
     together = axon_waveforms(solve_spike(), diameter_um, radial_um, offset, 10_000.0, n_phases=2).microvolts
     for row, pair in zip(together, pairs, strict=True):
-        alone = axon_waveform(solve_spike(), *pair, 10_000.0, n_phases=2).microvolts
+        alone = axon_waveforms(solve_spike(), *pair, 10_000.0, n_phases=2).microvolts
         assert np.abs(row - alone).max() <= 2e-6
 
 
