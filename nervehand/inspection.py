@@ -30,7 +30,7 @@ class MeasuresImpedance(Protocol):
     """A device that knows the impedance of its electrodes."""
 
     def impedance_ohm(self) -> NDArray[np.float64] | None:
-        """(c,) ohms at the device's own test frequency; None where it measured none."""
+        """(c,) ohms at the device's own test frequency, NaN where it measured none; None where it never does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,11 +230,6 @@ def listen(source: Source, listener: Listener, seconds: float, is_paced: bool, s
             timer.cancel()
 
 
-def impedance_of(device: object) -> NDArray[np.float64] | None:
-    """What a connected device says of its electrodes; None where it cannot say."""
-    return device.impedance_ohm() if isinstance(device, MeasuresImpedance) else None
-
-
 def inspect(
     address: str, seconds: float, start_s: float, stop: threading.Event, mains_hz: float | None = None
 ) -> Inspection:
@@ -258,7 +253,7 @@ def inspect(
     listener = Listener(info)
     try:
         source.connect()
-        impedance = impedance_of(device)
+        impedance = device.impedance_ohm() if isinstance(device, MeasuresImpedance) else None
         listen(source, listener, seconds, not is_session, stop)
     except NervehandError as error:
         if not listener.samples:

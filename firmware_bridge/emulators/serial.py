@@ -70,6 +70,7 @@ class SerialEmulator:
         line: Line | None = None,
         firmware: str = "nervehand serial emulator 1",
         digital_bytes: int = 4,
+        impedance_ohm: tuple[float | None, ...] = (),
     ) -> None:
         if speed is not None and not speed > 0:
             raise NervehandError(
@@ -77,7 +78,7 @@ class SerialEmulator:
             )
         self.sent_blocks = self.overflown_samples = 0
         self.requests: list[int] = []
-        self._description = Description(info, firmware)
+        self._description = Description(info, firmware, impedance_ohm)
         encode_description(0, 0, self._description)  # one that fits no frame is refused here
         self._blocks: Iterator[SignalBlock] = iter(blocks)
         self._next = next(self._blocks, None)
@@ -364,7 +365,9 @@ class SerialEmulator:
         info = self._description.info
         self._n_channels = n
         less = replace(info, channel_names=info.channel_names[:n], electrodes=info.electrodes[:n])
-        self._description = replace(self._description, info=less)
+        self._description = replace(
+            self._description, info=less, impedance_ohm=self._description.impedance_ohm[:n]
+        )
 
 
 def _is_link_to_terminal(path: Path) -> bool:

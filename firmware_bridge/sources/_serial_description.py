@@ -25,10 +25,12 @@ MAX_TEXT = 200
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a device says of itself: its stream, and the name and version of its firmware."""
+    """What a device says of itself: its stream, the name and version of its firmware, and the impedance of each
+    electrode in ohms at 1 kHz, None where it measured none; empty where it measures none at all."""
 
     info: StreamInfo
     firmware: str
+    impedance_ohm: tuple[float | None, ...] = ()
 
 
 def encode_description(sequence: int, request: int, description: Description) -> bytes:
@@ -44,6 +46,7 @@ def encode_description(sequence: int, request: int, description: Description) ->
         "band_hz": info.hardware_band_hz,
         "mains_hz": info.mains_hz,
         "stimulation_lines": info.stimulation_lines,
+        "impedance_ohm": description.impedance_ohm,
     }
     said = {key: value for key, value in fields.items() if value not in (None, (), "")}
     text = json.dumps(said, separators=(",", ":"), ensure_ascii=False)
@@ -81,7 +84,7 @@ def parse_description(payload: bytes) -> Description:
         raise
     except NervehandError as error:
         raise ProtocolError(f"description: {error}") from error
-    return Description(info, _text(fields, "firmware", None))
+    return Description(info, _text(fields, "firmware", None), _impedances(fields, len(channels)))
 
 
 def _no_constant(name: str) -> float:
@@ -121,6 +124,20 @@ def _names(fields: dict[str, object], key: str) -> tuple[str, ...]:
         if not isinstance(name, str) or not 1 <= len(name) <= MAX_NAME or not name.isprintable():
             raise ProtocolError(f"description: {key} has {_shown(name)}, not a name of 1 to {MAX_NAME}")
     return tuple(value)
+
+
+def _impedances(fields: dict[str, object], n_channels: int) -> tuple[float | None, ...]:
+    value = fields.get("impedance_ohm", [])
+    if not isinstance(value, list) or len(value) not in (0, n_channels):
+        raise ProtocolError(
+            f"description: impedance_ohm is {_shown(value)}, not a list with one entry for each channel"
+        )
+    found = [None if one is None else _number(one) for one in value]
+    if any(ohm != one or (ohm is not None and ohm < 0) for ohm, one in zip(found, value, strict=True)):
+        raise ProtocolError(
+            "description: impedance_ohm has an entry that is neither null nor zero or more ohms"
+        )
+    return tuple(found)
 
 
 def _band(value: object) -> tuple[float, float] | None:

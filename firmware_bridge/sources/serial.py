@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from serial.tools import list_ports
 
 from firmware_bridge.errors import LinkError, NervehandError, SourceLostError
@@ -75,10 +77,18 @@ class SerialDevice:
         self._link: FrameLink | None = None
         self._order: StreamOrder | None = None
         self._stream = 0
+        self._impedance_ohm: tuple[float | None, ...] = ()
 
     @property
     def info(self) -> StreamInfo:
         return self._info
+
+    def impedance_ohm(self) -> NDArray[np.float64] | None:
+        """(c,) ohms at 1 kHz as the device said when it was last connected, NaN where it measured none; None where it
+        measures none at all."""
+        if not self._impedance_ohm:
+            return None
+        return np.array([np.nan if ohm is None else ohm for ohm in self._impedance_ohm], np.float64)
 
     def connect(self) -> None:
         """Open the port and check that the device still is what `info` says; an open connection is closed first.
@@ -90,9 +100,10 @@ class SerialDevice:
         link = FrameLink(SerialPort(self._port, self._baud), self.counters)
         self._link = link
         try:
-            found = _describe(link, self._answer_s).info
+            found = _describe(link, self._answer_s)
             said = [field.name for field in fields(StreamInfo)]
-            check_same(f"serial port {self._port}", self._info, found, said)
+            check_same(f"serial port {self._port}", self._info, found.info, said)
+            self._impedance_ohm = found.impedance_ohm
         except BaseException:
             link.close()
             raise

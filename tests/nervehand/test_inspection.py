@@ -20,7 +20,7 @@ from firmware_bridge.emulators.serial import SerialEmulator
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.stream import LinkCounters, SignalBlock, StreamInfo
 from nervehand import inspection
-from nervehand.inspection import Inspection, Listener, impedance_of, remarks
+from nervehand.inspection import Inspection, Listener, remarks
 from nervehand.inspection_table import channel_table, inspection_json, print_inspection
 from tests.nervehand.conftest import Run
 
@@ -146,13 +146,13 @@ def test_what_was_found_is_json_without_anything_that_json_cannot_hold() -> None
     assert said["channels"][0]["noise_uv"] is None
 
 
-def test_impedance_is_shown_where_the_device_measures_it() -> None:
-    class Measuring:
-        def impedance_ohm(self) -> np.ndarray:
-            return np.array([12e3, np.nan, 1e6, 47e3])
-
-    assert impedance_of(object()) is None
-    found = inspected(noise(6000), impedance_ohm=impedance_of(Measuring()))
+def test_impedance_is_shown_where_the_device_measures_it(tmp_path: Path) -> None:
+    samples = (noise(20_000) / 0.195).astype(np.int16)
+    measured = (12e3, None, 1e6, 47e3)
+    with SerialEmulator(
+        info(), blocks(samples, scale_uv=0.195), tmp_path / "port", speed=1.0, impedance_ohm=measured
+    ) as emulator:
+        found = inspection.inspect(f"serial:{emulator.port}", 2.0, 0.0, threading.Event())
     text = shown(found)
     assert "kΩ" in text
     assert "12.0" in text

@@ -84,6 +84,20 @@ def test_a_device_is_known_before_it_streams(link: Path) -> None:
         assert device.counters.connections == 0
 
 
+def test_impedances_are_those_that_the_device_said_when_it_was_connected(link: Path) -> None:
+    measured = (4.7e4, None, *[1.2e5] * 14)
+    with SerialEmulator(info(), endless(), link, impedance_ohm=measured) as emulator:
+        device = patient(emulator.port)
+        assert device.impedance_ohm() is None
+        device.connect()
+        np.testing.assert_array_equal(device.impedance_ohm(), [4.7e4, np.nan, *[1.2e5] * 14])
+        device.close()
+    with SerialEmulator(info(), endless(), link) as emulator:
+        device.connect()
+        assert device.impedance_ohm() is None
+        device.close()
+
+
 def test_samples_arrive_bit_for_bit_with_their_scale_lines_and_time(link: Path) -> None:
     before_ns = time.monotonic_ns()
     with SerialEmulator(info(), blocks(500, 20_000, 33), link) as emulator:

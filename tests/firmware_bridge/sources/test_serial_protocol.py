@@ -443,6 +443,7 @@ NAMES = st.text('abzAZ09 ./_-µéß漢"\\', min_size=1, max_size=8)
     st.none() | st.tuples(st.floats(0, 10), st.floats(11, 1e5)),
     st.lists(st.integers(0, 31), max_size=3),
     NAMES,
+    st.data(),
 )
 def test_a_description_comes_back_as_it_was(
     names: list[str],
@@ -452,7 +453,10 @@ def test_a_description_comes_back_as_it_was(
     band_hz: tuple[float, float] | None,
     lines: list[int],
     text: str,
+    data: st.DataObject,
 ) -> None:
+    n = data.draw(st.sampled_from([0, len(names)]))
+    impedance_ohm = tuple(data.draw(st.lists(st.none() | st.floats(0, 1e12), min_size=n, max_size=n)))
     info = StreamInfo(
         rate_hz,
         tuple(names),
@@ -463,8 +467,9 @@ def test_a_description_comes_back_as_it_was(
         hardware_band_hz=band_hz,
         stimulation_lines=tuple(lines),
     )
-    (frame,) = parsed(encode_description(0, 1, Description(info, text)))
-    assert parse_description(frame.payload) == Description(info, text)
+    description = Description(info, text, impedance_ohm)
+    (frame,) = parsed(encode_description(0, 1, description))
+    assert parse_description(frame.payload) == description
 
 
 TEXT = st.text("ab0é\n\ud800", max_size=5)
@@ -486,7 +491,7 @@ KEYS = [
 ]
 
 
-@given(st.dictionaries(st.sampled_from([*KEYS, "stimulation_lines"]), JSON, max_size=4))
+@given(st.dictionaries(st.sampled_from([*KEYS, "stimulation_lines", "impedance_ohm"]), JSON, max_size=4))
 def test_a_description_with_any_values_is_refused_or_right(changes: dict[str, object]) -> None:
     fields = {"firmware": "f", "rate_hz": 1000, "kind": "emg", "channels": ["a"]} | changes
     try:
@@ -511,6 +516,10 @@ def test_a_description_with_any_values_is_refused_or_right(changes: dict[str, ob
         ({"electrodes": ["x", "y"]}, "2 electrodes"),
         ({"band_hz": [500, 20]}, "band_hz"),
         ({"stimulation_lines": [32]}, "stimulation_lines"),
+        ({"impedance_ohm": 4.7e4}, "impedance_ohm is 47000.0"),
+        ({"impedance_ohm": [4.7e4, None]}, "one entry for each channel"),
+        ({"impedance_ohm": [-1]}, "neither null nor zero or more"),
+        ({"impedance_ohm": [True]}, "neither null nor zero or more"),
         ({"firmware": None}, "firmware"),
     ],
 )

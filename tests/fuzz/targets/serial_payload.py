@@ -31,7 +31,9 @@ def _said() -> bytes:
     info = StreamInfo(
         10_000.0, ("a", "b"), "nerve", ("median/1", "median/2"), "median", 6389.0, (0.1, 7500.0), 60.0, (3,)
     )
-    return description.encode_description(1, 2, description.Description(info, "firmware 1"))[_REST]
+    return description.encode_description(1, 2, description.Description(info, "firmware 1", (4.7e4, None)))[
+        _REST
+    ]
 
 
 def check(data: bytes) -> None:
