@@ -9,31 +9,34 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from bleak import BleakClient
 
 from firmware_bridge.errors import LinkError, NervehandError
-from firmware_bridge.gate import GateLimits, SafetyGate
+from firmware_bridge.gate import GateLimits, GateState, SafetyGate
 from firmware_bridge.guard import GuardLoop
 from firmware_bridge.hand import HandCommand, LinkState
 from firmware_bridge.hands.virtual import VirtualHand
 from firmware_bridge.hands.virtual_process import VirtualHandProcess, virtual_hand_process
 from firmware_bridge.hands.virtual_protocol import SCALE, VIRTUAL_HAND, FrameError
 
-LINK_TIMEOUT_S = 2.0  # longer than a busy machine stands still
+PATIENCE_S = 60.0
+LINK_TIMEOUT_S = 4 * PATIENCE_S
+"""No silence of a machine that stands still is taken for a lost link: what is lost in a test, broke."""
+SHORT_TIMEOUT_S = 2.0
 NS = 1_000_000_000
 
 
-def wait_for(condition: Callable[[], bool], within_s: float = 30.0) -> float:
-    """Seconds until `condition` held."""
+def wait_for(condition: Callable[[], bool]) -> None:
     started = time.monotonic()
     while not condition():
-        assert time.monotonic() - started < within_s, f"not within {within_s} s"
+        assert time.monotonic() - started < PATIENCE_S, f"not within {PATIENCE_S} s"
         time.sleep(0.002)
-    return time.monotonic() - started
 
 
 def six(value: float) -> np.ndarray:
@@ -52,10 +55,11 @@ def process() -> Iterator[VirtualHandProcess]:
 
 
 @pytest.fixture
-def hand(process: VirtualHandProcess) -> Iterator[VirtualHand]:
-    """Connected, and opened after whatever was asked of it before."""
-    hand = VirtualHand(process.address, process.transport, link_timeout_s=LINK_TIMEOUT_S)
-    hand.connect(5)
+def hand(process: VirtualHandProcess, request: pytest.FixtureRequest) -> Iterator[VirtualHand]:
+    """Connected, and opened after whatever was asked of it before. Its parameter is the link's timeout."""
+    link_timeout_s = getattr(request, "param", LINK_TIMEOUT_S)
+    hand = VirtualHand(process.address, process.transport, link_timeout_s=link_timeout_s)
+    hand.connect(PATIENCE_S)
     wait_for(lambda: bool(np.abs(reported(hand)).max() < 0.01))
     yield hand
     hand.close()
@@ -84,11 +88,10 @@ def test_positions_arrive_are_reached_and_reported(hand: VirtualHand) -> None:
 def test_the_hand_opens_by_itself_when_commands_stop(hand: VirtualHand) -> None:
     def flexed() -> bool:
         hand.send(six(0.5), time.monotonic_ns())
-        return bool((reported(hand) > 0.4).all())
+        state = hand.state
+        return state is not None and bool((state.positions > 0.4).all()) and not state.watchdog_tripped
 
     wait_for(flexed)
-    assert hand.state is not None
-    assert not hand.state.watchdog_tripped
     wait_for(lambda: hand.state is not None and hand.state.watchdog_tripped)
     wait_for(lambda: bool((np.abs(reported(hand)) < 0.01).all()))
     assert hand.link is LinkState.CONNECTED
@@ -104,27 +107,72 @@ def test_send_says_what_it_clipped_and_refuses_what_is_no_position(hand: Virtual
             hand.send(bad, 0)
 
 
-def test_send_never_waits_and_the_newest_position_wins(hand: VirtualHand) -> None:
-    before = replace(hand.counters)
-    started = time.monotonic()
-    for value in np.linspace(0, 0.3, 2000):
-        hand.send(six(value), time.monotonic_ns())
-    assert time.monotonic() - started < 1.0
-    wait_for(lambda: bool(np.abs(reported(hand) - 0.3).max() < 0.01))
-    submitted = hand.counters.submitted - before.submitted
-    dropped = hand.counters.dropped - before.dropped
-    assert submitted == 2000
-    assert dropped > 1000
-    assert hand.counters.sent - before.sent >= submitted - dropped
+@contextmanager
+def standing_still(process: VirtualHandProcess) -> Iterator[None]:
+    """The hand's process takes nothing and says nothing, until the block is left."""
+    process.process.send_signal(signal.SIGSTOP)
+    os.waitpid(process.process.pid, os.WUNTRACED)
+    try:
+        yield
+    finally:
+        process.process.send_signal(signal.SIGCONT)
 
 
+def test_send_never_waits_and_the_newest_position_wins(
+    process: VirtualHandProcess, hand: VirtualHand
+) -> None:
+    def newest_arrives() -> bool:
+        """False where the hand has opened by itself before it was seen at the newest position."""
+        before = replace(hand.counters)
+        took_s = []
+        with standing_still(process):
+            for value in np.linspace(0, 0.3, 2000):
+                started = time.monotonic()
+                hand.send(six(value), time.monotonic_ns())
+                took_s.append(time.monotonic() - started)
+        # A send that waits for the hand never ends here; the median forgives a machine that stands still.
+        assert np.median(took_s) < 1e-3
+        submitted = hand.counters.submitted - before.submitted
+        dropped = hand.counters.dropped - before.dropped
+        assert submitted == 2000
+        assert dropped > 1900  # all but the few that were on their way, or are the last
+        assert hand.counters.sent - before.sent >= submitted - dropped - 1  # the last may wait still
+        most, tripped = 0.0, False
+
+        def over() -> bool:
+            nonlocal most, tripped
+            state = hand.state
+            assert state is not None
+            most = max(most, float(state.positions.min()))
+            tripped = most > 0.01 and state.watchdog_tripped
+            return most > 0.29 or tripped or time.monotonic() > give_up
+
+        give_up = time.monotonic() + 5.0
+        wait_for(over)
+        return most > 0.29
+
+    wait_for(newest_arrives)
+    assert np.abs(reported(hand)).max() < 0.31
+    assert hand.counters.losses == 0
+
+
+@pytest.mark.parametrize("hand", [SHORT_TIMEOUT_S], indirect=True)
 def test_a_hand_out_of_reach_is_lost_in_time_though_every_write_succeeds(
     process: VirtualHandProcess, hand: VirtualHand
 ) -> None:
     losses = hand.counters.losses
     process.order("silence")
-    assert wait_for(lambda: hand.link is LinkState.LOST) < 2 * LINK_TIMEOUT_S
-    wait_for(lambda: hand.counters.losses == losses + 1)
+
+    def lost() -> bool:
+        asked_ns = time.monotonic_ns()
+        if hand.link is not LinkState.CONNECTED:
+            return True
+        assert hand.state is not None
+        assert asked_ns - hand.state.reported_ns < SHORT_TIMEOUT_S * NS, "connected, and too long silent"
+        return False
+
+    wait_for(lambda: lost() and hand.counters.losses > losses)
+    assert hand.link is not LinkState.CONNECTED
     process.order("resume")
     wait_for(lambda: hand.link is LinkState.CONNECTED)
 
@@ -133,10 +181,15 @@ def test_a_hand_that_disconnects_is_lost_at_once_and_connected_again(
     process: VirtualHandProcess, hand: VirtualHand
 ) -> None:
     connections = hand.counters.connections
+    process.order("silence")  # so that it stays away until that was seen
     process.order("disconnect")
-    wait_for(lambda: hand.link is LinkState.LOST, LINK_TIMEOUT_S)
+    wait_for(lambda: hand.link is LinkState.LOST)
+    process.order("resume")
     wait_for(lambda: hand.link is LinkState.CONNECTED)
     assert hand.counters.connections == connections + 1
+    process.order("disconnect")
+    wait_for(lambda: hand.counters.connections == connections + 2)
+    assert hand.counters.losses == 2
 
 
 def test_a_fault_of_the_hand_is_reported(process: VirtualHandProcess, hand: VirtualHand) -> None:
@@ -149,12 +202,10 @@ def test_a_fault_of_the_hand_is_reported(process: VirtualHandProcess, hand: Virt
 def test_a_killed_hand_is_lost_and_found_again_when_it_is_back() -> None:
     with virtual_hand_process() as first:
         hand = VirtualHand(first.address, first.transport, link_timeout_s=LINK_TIMEOUT_S)
-        hand.connect(5)
+        hand.connect(PATIENCE_S)
         hand.send(six(0.5), time.monotonic_ns())
-        started = time.monotonic()
         first.kill()
         wait_for(lambda: hand.link is LinkState.LOST)
-        assert time.monotonic() - started < LINK_TIMEOUT_S
     hand.send(six(0.5), time.monotonic_ns())
     port = int(first.transport.rpartition(":")[2])
     with virtual_hand_process(port):
@@ -177,8 +228,8 @@ def test_a_connection_that_breaks_while_it_is_set_up_is_tried_again(
         return await read(client, *which, **more)
 
     monkeypatch.setattr(BleakClient, "read_gatt_char", read_once_in_vain)
-    hand = VirtualHand(process.address, process.transport)
-    hand.connect(5)
+    hand = VirtualHand(process.address, process.transport, link_timeout_s=LINK_TIMEOUT_S)
+    hand.connect(PATIENCE_S)
     assert failed
     assert hand.link is LinkState.CONNECTED
     hand.close()
@@ -186,11 +237,17 @@ def test_a_connection_that_breaks_while_it_is_set_up_is_tried_again(
 
 
 def test_a_hand_that_is_not_there_or_another_one_is_one_clear_error(process: VirtualHandProcess) -> None:
-    with pytest.raises(LinkError, match=r"no connection to the hand at F5.* within 0.5 s: .*127.0.0.1:9"):
-        VirtualHand(process.address, "tcp-client:127.0.0.1:9").connect(0.5)
+    for timeout_s in (0.5, 5.0, PATIENCE_S):
+        with pytest.raises(
+            LinkError, match=rf"no connection to the hand at F5.* within {timeout_s} s: "
+        ) as raised:
+            VirtualHand(process.address, "tcp-client:127.0.0.1:9").connect(timeout_s)
+        if "does not answer" not in str(raised.value):  # else it was not even asked in that time
+            break
+    assert "127.0.0.1:9" in str(raised.value)
     other = replace(VIRTUAL_HAND, name="another hand")
     with pytest.raises(LinkError, match="use the right capabilities"):
-        VirtualHand(process.address, process.transport, capabilities=other).connect(5)
+        VirtualHand(process.address, process.transport, capabilities=other).connect(PATIENCE_S)
 
 
 def test_the_gate_moves_the_hand_and_a_release_asked_for_while_it_is_away_comes_first(
@@ -198,19 +255,24 @@ def test_the_gate_moves_the_hand_and_a_release_asked_for_while_it_is_away_comes_
 ) -> None:
     gate = SafetyGate(GateLimits.for_hand(hand.capabilities), hand.capabilities.watchdog_action)
     with GuardLoop(gate, hand) as guard:
-        assert guard.request_arm("Ann")
 
         def flexed() -> bool:
+            if guard.state is GateState.DISARMED:  # at first, and where the machine stood still
+                guard.request_arm("Ann")
             now_ns = time.monotonic_ns()
-            target = 0.0 if guard.counters.commands_applied == 0 else 0.6
+            target = 0.6 if guard.state is GateState.ARMED else 0.0
             guard.submit(HandCommand(six(target), 0, now_ns, now_ns + NS))
             return bool((reported(hand) > 0.55).all())
 
         wait_for(flexed)
+        process.order("silence")  # so that it stays away until that was seen
         process.order("disconnect")
         wait_for(lambda: hand.link is not LinkState.CONNECTED)
         guard.request_release("Ann")
-        wait_for(lambda: bool((np.abs(reported(hand)) < 0.05).all()))
+        assert not gate.at_rest
+        process.order("resume")
+        wait_for(lambda: gate.at_rest and bool((np.abs(reported(hand)) < 0.05).all()))
+        assert guard.state is GateState.RELEASED
     assert guard.counters.errors == 0
 
 
@@ -222,17 +284,18 @@ def test_the_hand_ends_with_the_process_that_started_it() -> None:
         "    print(hand.process.pid, flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    parent = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, timeout=20, check=False)
+    parent = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, timeout=2 * PATIENCE_S, check=False
+    )
     assert parent.returncode == -signal.SIGKILL
     child = int(parent.stdout)
 
     def ended() -> bool:
         try:
-            os.kill(child, 0)
-        except ProcessLookupError:
+            stat = Path(f"/proc/{child}/stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
             return True
-        with open(f"/proc/{child}/stat") as stat:
-            return stat.read().rpartition(")")[2].split()[0] == "Z"
+        return stat.rpartition(")")[2].split()[0] == "Z"
 
     wait_for(ended)
 
