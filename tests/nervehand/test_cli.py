@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -18,6 +20,7 @@ from decoder.session.model import Session
 from decoder.session.reader import read_session
 from decoder.session.writer import write_session
 from firmware_bridge.stream import StreamInfo
+from nervehand import replaying
 from tests.nervehand.conftest import Result, Run
 
 
@@ -46,10 +49,12 @@ def save_arrays(path: Path, **changes: object) -> Path:
     return path
 
 
-def test_replay_gives_the_same_bits_for_any_block_size(
-    run: Run, small_file: Path, small_decoder: Path
+def test_replay_gives_the_same_bits_for_any_block_size_and_says_how_fast_it_was(
+    run: Run, small_file: Path, small_decoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digests = set()
+    times_s = itertools.count(10.0, 0.25)
+    monkeypatch.setattr(replaying, "time", SimpleNamespace(monotonic=lambda: next(times_s)))
     for words in ((), ("--block", 7), ("--block", 1000)):
         result = run("replay", small_file, "--bundle", small_decoder, "--seconds", 3, "--json", *words)
         assert result.status == 0, result.err
@@ -57,7 +62,7 @@ def test_replay_gives_the_same_bits_for_any_block_size(
         assert (
             said["hops"] == 3 * 50 - 5
         )  # four without a full window, and the last one still in the delay line
-        assert said["x_real_time"] > 1
+        assert (said["elapsed_s"], said["x_real_time"]) == (0.25, 12.0)
         assert said["conditioning"].startswith("5000 Hz, 300-")
         digests.add(said["intents_sha256"])
     assert len(digests) == 1

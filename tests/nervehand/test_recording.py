@@ -114,7 +114,7 @@ def test_fifteen_seconds_of_blocks_of_a_millisecond_wait_for_a_file_that_is_slow
     fed = threading.Event()
 
     def make(block: SignalBlock) -> SessionWriter:
-        fed.wait(60)
+        fed.wait()
         raise NervehandError("the disk is gone")
 
     chain = DecodeChain(read_bundle(small_decoder), small_session.info)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -111,9 +113,20 @@ def test_a_missing_extra_is_said_with_the_command_that_installs_it(
     assert missing == {"lsl": 'python -m pip install "nervehand[lsl]"'}
 
 
-def test_a_search_that_hangs_or_fails_keeps_no_other_from_being_shown() -> None:
+def test_a_search_that_hangs_or_fails_keeps_no_other_from_being_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     over = threading.Event()
     there = (Found("a:1", "one"),)
+    times_s = iter((0.0, 1.0, 1.0, 1.0))
+
+    def monotonic() -> float:
+        """A second passes once the searches that end have ended."""
+        time_s = next(times_s)
+        for thread in threading.enumerate():
+            if time_s and thread.name in ("find-fails", "find-a"):
+                thread.join(120)
+        return time_s
 
     def hangs() -> tuple[Found, ...]:
         over.wait(FOREVER_S)
@@ -125,6 +138,7 @@ def test_a_search_that_hangs_or_fails_keeps_no_other_from_being_shown() -> None:
     def answers() -> tuple[Found, ...]:
         return there
 
+    monkeypatch.setattr(sources, "time", SimpleNamespace(monotonic=monotonic))
     try:
         found = {one.scheme: one for one in search({"hangs": hangs, "fails": fails, "a": answers}, 1.0)}
     finally:
@@ -136,7 +150,10 @@ def test_a_search_that_hangs_or_fails_keeps_no_other_from_being_shown() -> None:
     assert not found["hangs"].found
 
 
-def test_the_command_shows_the_simulated_nerve_and_the_form_of_every_address(run: Run) -> None:
+def test_the_command_shows_the_simulated_nerve_and_the_form_of_every_address(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_table, "find_all", partial(sources.find_all, 120.0))
     said = json.loads(run("sources", "--json").out)
     assert any(row["address"].startswith("simulated") for row in said["sources"]), said
     assert {row["scheme"] for row in said["schemes"]} == {scheme.name for scheme in schemes()}
