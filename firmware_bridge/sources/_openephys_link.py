@@ -49,6 +49,7 @@ class OpenEphysLink:
         self._uuid = str(uuid.uuid4())
         self._next_heartbeat_s = 0.0
         self._has_answered = False
+        self._end: bytes | None = None  # the event that ended the connection
         self._is_closed = False
         try:
             self._data.connect(f"tcp://{host}:{port}")
@@ -67,12 +68,15 @@ class OpenEphysLink:
             with self._lock:
                 if self._is_closed or self._interrupt.is_set:
                     return None
+                # Asked before the data: what came before the end is there once the end is known.
+                event = _received(self._monitor) if has_waited and self._end is None else None
+                if event is not None:
+                    self._end = event[0]
                 parts = _received(self._data)
                 if parts is not None:
                     return parts
-                event = _received(self._monitor) if has_waited else None
-                if event is not None:
-                    raise SourceLostError(self._broken(event[0]))
+                if self._end is not None:
+                    raise SourceLostError(self._broken(self._end))
                 if time.monotonic() >= self._next_heartbeat_s:
                     self._beat()
             if not patience.wait_readable(self._interrupt, self._files):
