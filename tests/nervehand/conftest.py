@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,12 @@ import pytest
 from decoder.bundle import write_bundle
 from decoder.session.model import Session
 from decoder.session.writer import write_session
-from nervehand import cli
+from firmware_bridge.sources import intan, serial
+from nervehand import cli, running, virtual_hand
 from nervehand.simulate import simulated_session
 from tests.bundles import random_bundle
+
+PATIENCE_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,20 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         return Result(status, said.out, said.err)
 
     return call
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is too late: a machine that is taken away for seconds is no lost front-end, link or sample."""
+    patient_serial = partial(serial.SerialDevice, stall_s=PATIENCE_S, answer_s=PATIENCE_S)
+    patient_intan = partial(intan.IntanDevice, stall_s=PATIENCE_S, timeout_s=PATIENCE_S)
+    monkeypatch.setattr(serial, "SerialDevice", patient_serial)
+    monkeypatch.setattr(serial, "ANSWER_S", PATIENCE_S)
+    monkeypatch.setattr(intan, "IntanDevice", patient_intan)
+    monkeypatch.setattr(intan, "TIMEOUT_S", PATIENCE_S)
+    monkeypatch.setattr(running, "BoundedSource", partial(running.BoundedSource, grace_s=3600.0))
+    for limit in ("_CONNECT_S", "_ARM_S"):
+        monkeypatch.setattr(virtual_hand, limit, PATIENCE_S)
 
 
 @pytest.fixture(scope="session")
