@@ -13,11 +13,15 @@ from firmware_bridge.emulators.intan import IntanEmulator
 from firmware_bridge.emulators.serial import SerialEmulator
 from firmware_bridge.errors import LinkError, StreamMismatchError
 from firmware_bridge.sources import intan
+from firmware_bridge.sources._hosts import split_host
+from firmware_bridge.sources.intan import IntanDevice
 from firmware_bridge.sources.serial import SerialDevice
 from firmware_bridge.supervised import SourceEvent, SupervisedSource
 from tests.firmware_bridge.sources import patterned
 
-LIMIT_S = 60.0
+LIMIT_S = 240.0
+PATIENCE_S = 60.0
+"""For a machine that does nothing else for seconds: a device under test is not called silent before."""
 
 
 @contextmanager
@@ -36,7 +40,7 @@ def closed_in_the_end(source: SupervisedSource) -> Iterator[None]:
 def serial_port(folder: Path) -> Iterator[tuple[SerialDevice, SerialEmulator]]:
     info = patterned.info(4, 2000.0)
     with SerialEmulator(info, patterned.blocks(None, 4, 20), folder / "port", speed=1.0) as emulator:
-        yield SerialDevice(emulator.port, info), emulator
+        yield SerialDevice(emulator.port, info, stall_s=PATIENCE_S, answer_s=PATIENCE_S), emulator
 
 
 def kinds_until_mismatch(
@@ -72,10 +76,12 @@ def test_a_serial_device_with_other_channels_is_lost_and_found_to_be_another(tmp
     assert kinds[-2:] == ["lost", "mismatch"]
 
 
-def test_rhx_with_other_outputs_is_lost_and_found_to_be_another() -> None:
+def test_rhx_with_other_outputs_is_lost_and_found_to_be_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intan, "TIMEOUT_S", PATIENCE_S)
     events: list[SourceEvent] = []
     with IntanEmulator(patterned.info(4), patterned.blocks(None, 4), is_paced=True) as rhx:
-        device = intan.open_device(rhx.address)
+        info = intan.open_device(rhx.address).info
+        device = IntanDevice(*split_host(rhx.address, 5000, ""), info, PATIENCE_S, PATIENCE_S)
         source = SupervisedSource(device, events.append)
         kinds = kinds_until_mismatch(source, events, lambda: rhx.enable({"A-000|", "A-001|"}))
         device.release()

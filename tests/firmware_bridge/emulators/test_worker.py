@@ -14,7 +14,7 @@ from firmware_bridge.emulators.worker import Worker
 from firmware_bridge.stream import SignalBlock
 from tests.firmware_bridge.sources import patterned
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 class Emulator(AbstractContextManager["Emulator"], Protocol):

@@ -24,7 +24,12 @@ from firmware_bridge.sources.intan import IntanDevice, open_device
 from firmware_bridge.stream import SignalBlock
 from tests.firmware_bridge.sources import patterned
 
-LONG_S = 30.0
+LONG_S = 60.0
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intan, "TIMEOUT_S", LONG_S)
 
 
 def emulator(
@@ -233,20 +238,27 @@ def test_repeated_blocks_are_dropped_and_counted() -> None:
         blocks = device.blocks()
         taken = take(blocks, 1280)
         rhx.repeat(3)
-        taken += take_until(blocks, lambda block: device.counters.repeated_samples > 0)
+        taken += take_until(blocks, lambda block: device.counters.repeated_samples >= 3 * 128)
+        taken += take(blocks, 1280)
         assert_continuous(taken)
         assert device.counters.repeated_samples == 3 * 128
         assert all(block.lost_before == 0 for block in taken)
 
 
 def test_an_rhx_that_sends_the_same_samples_over_and_over_is_lost() -> None:
-    with emulator() as rhx, opened(rhx, stall_s=0.2) as device:
+    """More of them than would come while it may be silent."""
+    rate_hz = 1000.0
+    *new, last = patterned.blocks(64 * 128, 4, 128)
+    n_enough = int(LONG_S * rate_hz // 128) + 1
+    stuck = itertools.chain(new, itertools.repeat(last, 2 * n_enough))
+    with IntanEmulator(patterned.info(4, rate_hz), stuck) as rhx, opened(rhx) as device:
         device.connect()
-        blocks = device.blocks()
-        take(blocks, 64 * 128)
-        rhx.repeat(64)
+        taken: list[SignalBlock] = []
         with pytest.raises(SourceLostError, match="sent nothing new for"):
-            take_until(blocks, lambda block: device.counters.repeated_samples == 64 * 128)
+            taken.extend(device.blocks())
+        assert_continuous(taken)
+        assert sum(block.n_samples for block in taken) == 64 * 128
+        assert device.counters.repeated_samples == n_enough * 128
 
 
 def test_skipped_blocks_are_counted_and_said_in_the_next_block() -> None:
@@ -266,9 +278,11 @@ def test_garbage_between_blocks_is_skipped() -> None:
         device.connect()
         blocks = device.blocks()
         taken = take(blocks, 1280)
-        rhx.insert(b"garbage \x08\x7a\xf0\x2e and a false beginning")
-        taken += take_until(blocks, lambda block: device.counters.skipped_bytes > 0)
+        garbage = b"garbage \x08\x7a\xf0\x2e and a false beginning"
+        rhx.insert(garbage)
+        taken += take_until(blocks, lambda block: device.counters.skipped_bytes >= len(garbage))
         taken += take(blocks, 1280)
+        assert device.counters.skipped_bytes == len(garbage)
         assert_continuous(taken)
         assert device.counters.bad_frames == 1
         assert device.counters.lost_samples == 0
@@ -321,6 +335,7 @@ def test_close_from_another_thread_ends_a_waiting_iteration_without_a_block() ->
         assert not thread.is_alive()
         rhx.stall(False)
         assert list(device.blocks()) == []
+        wait_for(lambda: rhx.run_mode == "Stop")  # RHX takes what one read gives it for one request
         device.connect()
         assert_continuous(take(device.blocks(), 1280))
 
@@ -358,11 +373,14 @@ def test_iteration_may_be_left_and_taken_up_again() -> None:
 
 def test_rhx_takes_one_program_for_each_press_of_connect() -> None:
     with emulator(is_relistening=False) as rhx:
-        device = open_device(rhx.address)
+        info = open_device(rhx.address).info
+        rhx.press_connect()
+        device = IntanDevice(*split_host(rhx.address, 5000, ""), info, LONG_S, LONG_S)
         for _ in range(2):
             device.connect()
             assert_continuous(take(device.blocks(), 256))
             device.close()
+            wait_for(lambda: rhx.run_mode == "Stop")  # RHX takes what one read gives it for one request
         device.release()
         with pytest.raises(LinkError, match="press Connect"):
             open_device(rhx.address)
@@ -452,10 +470,12 @@ def test_an_address_is_a_host_and_perhaps_a_port(where: str) -> None:
 def test_what_listens_on_the_command_port_is_found_without_being_asked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
         monkeypatch.setattr(intan, "COMMAND_PORT", server.getsockname()[1])
+        assert intan.find() == ()
+        server.listen()
         assert [found.address for found in intan.find()] == ["intan:127.0.0.1"]
-    assert intan.find() == ()
 
 
 def wait_for(is_so: Callable[[], bool]) -> None:
