@@ -17,6 +17,7 @@ from decoder.intent import IntentDigest
 from decoder.replay import replay
 from decoder.session.reader import read_session
 from decoder.session.source import SessionSource
+from firmware_bridge.gate import Cause
 from firmware_bridge.nerve.motion import SteeredMotion
 from firmware_bridge.nerve.subject import SimulatedSubject
 from nervehand.demo import demo_bundle, demo_subject
@@ -39,8 +40,17 @@ def test_keys_move_the_nerve_and_not_only_what_the_screen_says() -> None:
     assert np.std(making_a_fist[after] - resting[after].astype(float)) > 5
 
 
+PATIENT = """
+from nervehand import cli, virtual_hand
+
+virtual_hand._CONNECT_S = virtual_hand._ARM_S = 120.0
+cli.main()
+"""
+"""`nervehand`, for a machine that may be taken away while the hand's process and this one find each other."""
+
+
 def start(*words: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "nervehand", "demo", *words]
+    command = [sys.executable, "-c", PATIENT, "demo", *words]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -49,7 +59,7 @@ def test_the_demo_moves_the_hand_and_what_it_records_replays_to_the_same_bits(tm
     recorded = tmp_path / "demo.nwb"
     # Several rests: a machine that stalls through one of them leaves the gate waiting for the next.
     process = start("--seconds", "20", "--json", "--record", str(recorded))
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     said = json.loads(out)
     assert said["hops"] == 20 * 50 - 5
@@ -64,35 +74,42 @@ def test_the_demo_moves_the_hand_and_what_it_records_replays_to_the_same_bits(tm
     assert digest.hexdigest() == said["intents_sha256"]
     assert session.recorded.intents is not None
     assert len(session.recorded.intents) == said["hops"]
-    assert session.recorded.commands is not None
-    assert len(session.recorded.commands.sample_index) == said["commands_applied"]
-    sent = session.recorded.sent
+    commands, sent = session.recorded.commands, session.recorded.sent
+    applied = [] if commands is None else commands.sample_index.tolist()
+    assert len(applied) == said["commands_applied"]
     assert sent is not None
-    assert set(sent.sample_index.tolist()) >= set(session.recorded.commands.sample_index.tolist())
+    assert set(sent.sample_index.tolist()) >= set(applied)
     assert np.all(np.diff(sent.sent_ns) >= 0)
-    assert sent.state_names[sent.state[-1]] == "released"
+    releases = [note.text for note in session.recorded.notes if note.text.startswith("gate released")]
+    if Cause.LINK_LOST.value not in releases[-1]:  # else the hand was away, and nobody could release it
+        assert sent.state_names[sent.state[-1]] == "released"
     if said["commands_applied"] == 0 and said["commands_dropped"] > said["hops"] / 2:
         pytest.skip(f"the machine was too late for {said['commands_dropped']} of {said['hops']} hops")
+    if said["commands_applied"] == 0 and said["rearmed"]:
+        pytest.skip(f"the hand was away, and the gate then waited for rest, {said['rearmed']} times")
     assert said["commands_applied"] > 0, said
     assert said["latency_p99_us"] > 0
     assert any("gate arm" in note.text for note in session.recorded.notes)
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_the_demo_with_a_summary_and_leaves_no_process() -> None:
-    process = start("--seconds", "600", "--headless")
-    time.sleep(0.1)
-    for _ in range(600):  # until the hand's own process is there, the demo is not yet driving it
+def test_ctrl_c_ends_the_demo_with_a_summary_and_leaves_no_process(tmp_path: Path) -> None:
+    recorded = tmp_path / "demo.nwb"
+    process = start("--seconds", "600", "--headless", "--record", str(recorded))
+    try:
+        # The first block opens the file: from then on the demo drives the hand.
+        while not recorded.exists() and process.poll() is None:
+            time.sleep(0.1)
         children = _children(process.pid)
-        if children or process.poll() is not None:
-            break
-        time.sleep(0.1)
-    time.sleep(3.0)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    finally:
+        process.kill()
     assert process.returncode == 0, err
     assert "hops" in out
+    assert children
     assert not [pid for pid in children if _alive(pid)]
+    assert read_session(recorded).n_samples > 0
 
 
 def _children(pid: int) -> list[int]:
