@@ -53,6 +53,7 @@ from tests.firmware_bridge.sources.serial_rig import (
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serial_source, "ANSWER_S", PATIENCE_S)
+    monkeypatch.setattr(_serial_port, "_WRITE_S", PATIENCE_S)
 
 
 @pytest.fixture
@@ -234,6 +235,7 @@ def test_a_device_that_restarts_falls_silent_and_begins_anew(link: Path) -> None
         device.stall_s = 0.5
         with pytest.raises(SourceLostError, match=r"no new sample for 0\.5 s"):
             list(stream)
+        device.stall_s = PATIENCE_S
         device.connect()
         block = next(device.blocks())
         device.close()
@@ -255,6 +257,7 @@ def test_a_stalled_device_is_lost_and_comes_back(link: Path) -> None:
         with pytest.raises(LinkError, match="no STOPPED came"):
             mute.connect()
         emulator.resume()
+        device.stall_s = PATIENCE_S
         device.connect()
         assert is_pattern(next(device.blocks()))
         device.close()
@@ -288,7 +291,11 @@ def test_time_that_the_consumer_takes_is_no_stall(link: Path, monkeypatch: pytes
     assert got == list(range(0, 10_000, 20))
 
 
-def test_endless_garbage_is_a_lost_source(link: Path) -> None:
+def test_endless_garbage_is_a_lost_source(link: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The garbage has come, and goes on, when the time for a new sample is over."""
+    shifted = ShiftedTime()
+    monkeypatch.setattr(serial_source, "time", shifted)
+    monkeypatch.setattr(_serial_port, "time", shifted)
     with SerialEmulator(info(), endless(), link, speed=1.0) as emulator:
         device = patient(emulator.port)
         device.connect()
@@ -302,11 +309,12 @@ def test_endless_garbage_is_a_lost_source(link: Path) -> None:
         def babble() -> None:
             while not stop.wait(0.01):
                 emulator.send_raw(garbage)
+                if device.counters.bad_frames and device.counters.skipped_bytes:
+                    shifted.forward_s = 2 * PATIENCE_S
 
         thread = threading.Thread(target=babble)
         thread.start()
         try:
-            device.stall_s = 0.3
             with pytest.raises(SourceLostError, match="no new sample"):
                 list(stream)
         finally:
