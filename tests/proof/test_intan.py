@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from firmware_bridge.emulators.intan import IntanEmulator
-from firmware_bridge.sources.intan import open_device
+from firmware_bridge.sources.intan import IntanDevice, open_device
 from tests.firmware_bridge.sources import patterned
+from tests.proof.patience import LIMIT_S, patiently
 from tests.proof.plugin import Proof
 
 N_CHANNELS = 16
@@ -22,7 +23,10 @@ def test_ten_million_values_through_rhx_are_bit_identical(proof: Proof) -> None:
     first = proof.seed * 1_000_003
     sent = patterned.blocks(n_samples, N_CHANNELS, size=4096, first=first)
     with IntanEmulator(patterned.info(N_CHANNELS), sent) as rhx:
-        device = open_device(rhx.address)
+        host, port = rhx.address.split(":")
+        described = patiently(lambda: open_device(rhx.address))
+        described.release()
+        device = IntanDevice(host, int(port), described.info, stall_s=LIMIT_S, timeout_s=LIMIT_S)
         device.connect()
         begun_s = time.perf_counter()
         n = 0

@@ -10,6 +10,7 @@ import pytest
 from firmware_bridge.sources import lsl
 from firmware_bridge.stream import StreamInfo
 from tests.lsl_sender import lsl_sender, values
+from tests.proof.patience import patiently
 from tests.proof.plugin import Proof
 
 N_CHANNELS = 16
@@ -32,7 +33,7 @@ def test_every_drop_is_told_by_the_time_stamps(proof: Proof) -> None:
     with lsl_sender() as sender:
         sender.open("proof", N_CHANNELS, RATE_HZ, "int16", "", source_id="id of proof")
         device = lsl.LslDevice(info, "proof", "id of proof", stall_s=60.0)
-        device.connect()
+        patiently(device.connect)
         sender.begin(do="paced", n=n, chunk=CHUNK, dropped=dropped.tolist(), stamps="counted")
         received, lost, drops = 0, 0, 0
         for block in device.blocks():

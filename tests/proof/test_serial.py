@@ -94,7 +94,7 @@ def test_every_good_frame_is_delivered_and_every_lost_sample_counted(
     info, sent = serial_rig.info(N_CHANNELS), Sent(0, n_samples)
     with SerialEmulator(info, sent.frames(), tmp_path / "port", line=line) as emulator:
         # An answer that is hit is asked for again.
-        device = SerialDevice(emulator.port, info, stall_s=serial_rig.PATIENCE_S, answer_s=5.0)
+        device = SerialDevice(emulator.port, info, stall_s=serial_rig.PATIENCE_S, answer_s=30.0)
         device.connect()
         delivered = np.zeros(n_samples, np.uint8)
         lost = last = 0

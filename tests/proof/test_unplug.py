@@ -21,11 +21,10 @@ from firmware_bridge.sources.serial import SerialDevice
 from firmware_bridge.stream import Device, SignalBlock
 from firmware_bridge.supervised import SourceEvent, SupervisedSource
 from tests.firmware_bridge.sources import patterned
+from tests.proof.patience import LIMIT_S, patiently
 from tests.proof.plugin import Proof
 
 STALL_S = 0.2
-LIMIT_S = 120.0
-"""For one recovery. No figure: a machine may be slow, a test must end."""
 
 
 @dataclass
@@ -68,7 +67,7 @@ def rhx(made: Made, folder: Path, fault: str) -> Iterator[Peer]:
     info = patterned.info(made.n_channels, made.rate_hz)
     with IntanEmulator(info, made.blocks(), is_paced=True) as emulator:
         host, port = emulator.address.split(":")
-        described = intan.open_device(emulator.address)
+        described = patiently(lambda: intan.open_device(emulator.address))
         described.release()
         device = intan.IntanDevice(host, int(port), described.info, stall_s=STALL_S, timeout_s=1.0)
         cuts = {
@@ -90,7 +89,7 @@ def open_ephys(made: Made, folder: Path, fault: str) -> Iterator[Peer]:
 
     info = patterned.info(made.n_channels, made.rate_hz)
     with OpenEphysEmulator(info, made.blocks(), block_samples=made.size) as emulator:
-        device = openephys.open_device(emulator.address)
+        device = patiently(lambda: openephys.open_device(emulator.address))
         cuts = {
             "connection reset": (emulator.reset, lambda: None),
             "host gone": (emulator.unplug, emulator.plug),
@@ -150,7 +149,7 @@ def test_fifty_losses_of_the_link_are_recovered_and_said_and_nothing_stale_comes
 
         stopped = threading.Event()
         source = SupervisedSource(peer.device, seen.events.append, wait=wait)
-        source.connect()
+        patiently(source.connect)
         done, left, said, stale, last, last_index = 0, 3, 0, 0, -1, 0
         watchdog = threading.Timer(LIMIT_S, lambda: (stopped.set(), source.close()))
         watchdog.start()
