@@ -242,7 +242,11 @@ def test_an_impossible_rate_is_refused(rate_hz: float) -> None:
         GuardLoop(gate, WiredHand(), rate_hz=rate_hz)
 
 
-def test_its_thread_keeps_time_by_itself_and_ends_with_a_release_and_a_disarm() -> None:
+def test_its_thread_keeps_time_by_itself_and_ends_with_a_release_and_a_disarm(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # How long the release may take: a machine may stand still meanwhile.
+    monkeypatch.setattr(GuardLoop.close, "__defaults__", (60.0,))
     hand = WiredHand()
     gate = SafetyGate(GateLimits.for_hand(VIRTUAL_HAND), VIRTUAL_HAND.watchdog_action)
     events: list[GateEvent] = []
