@@ -41,12 +41,14 @@ class WiredHand:
         self.sent: list[np.ndarray] = []
         self.broken = False
         self.flexed = threading.Event()
+        self._lock = threading.Lock()  # one moves it at a time, and reads the clock meanwhile
 
     @property
     def state(self) -> HandState:
-        now_ns = self.clock()
-        self.kinematic.advance(now_ns)
-        return HandState(self.kinematic.positions, now_ns, self.kinematic.watchdog_tripped)
+        with self._lock:
+            now_ns = self.clock()
+            self.kinematic.advance(now_ns)
+            return HandState(self.kinematic.positions, now_ns, self.kinematic.watchdog_tripped)
 
     def connect(self, timeout_s: float) -> None:
         self.link = LinkState.CONNECTED
@@ -54,7 +56,8 @@ class WiredHand:
     def send(self, positions: np.ndarray, now_ns: int) -> AppliedCommand:
         if self.broken:
             raise OSError("the wire is cut")
-        self.kinematic.command(positions, self.clock())
+        with self._lock:
+            self.kinematic.command(positions, self.clock())
         self.sent.append(positions)
         if self.kinematic.positions[0] > 0.3:
             self.flexed.set()

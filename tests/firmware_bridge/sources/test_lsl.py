@@ -28,6 +28,14 @@ LIMIT_S = 60.0
 INFO = StreamInfo(RATE_HZ, ("ch00", "ch01", "ch02", "ch03"), "emg")
 
 
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream that is there is waited for, which takes no longer where it answers; and what it sent is kept."""
+    monkeypatch.setattr(lsl, "_RESOLVE_KNOWN_S", LIMIT_S)
+    monkeypatch.setattr(lsl, "_CONNECT_S", LIMIT_S)
+    monkeypatch.setattr(lsl, "_BUFFER_S", round(2 * LIMIT_S))
+
+
 @pytest.fixture(scope="module")
 def process() -> Iterator[Sender]:
     with lsl_sender() as sender:
@@ -82,6 +90,18 @@ def taken(blocks: Iterator[SignalBlock], n_samples: int) -> list[SignalBlock]:
     return got
 
 
+def opened(where: str) -> lsl.LslDevice:
+    """Asked for again where its sender, which stood still, did not answer in time; and patient."""
+    give_up = time.monotonic() + LIMIT_S
+    while True:
+        try:
+            found = lsl.open_device(where)
+        except LinkError:
+            assert time.monotonic() < give_up
+        else:
+            return lsl.LslDevice(found.info, found._name, found._source_id, stall_s=LIMIT_S)
+
+
 def in_background(work: Callable[[], object]) -> tuple[threading.Thread, list[BaseException]]:
     raised: list[BaseException] = []
 
@@ -99,13 +119,15 @@ def in_background(work: Callable[[], object]) -> tuple[threading.Thread, list[Ba
 @pytest.mark.slow
 def test_a_stream_is_found_by_what_it_says_of_itself(sender: Sender) -> None:
     sender.open("amplifier", 3, 2000.0, labels=["median/1", "median/2", "ulnar/1"], units=["uV"] * 3)
-    found = [item for item in lsl.find() if item.address == "lsl:amplifier"]
+    info = opened("amplifier").info
+    give_up = time.monotonic() + LIMIT_S
+    while not (found := [item for item in lsl.find() if item.address == "lsl:amplifier"]):
+        assert time.monotonic() < give_up
     assert [item.description.split(", from")[0] for item in found] == ["EMG, 3 channels at 2000 Hz"]
-    info = lsl.open_device("amplifier").info
     assert info.rate_hz == 2000.0
     assert info.channel_names == ("median/1", "median/2", "ulnar/1")
     assert info.kind == "emg"
-    assert lsl.open_device("amplifier?kind=nerve").info.kind == "nerve"
+    assert opened("amplifier?kind=nerve").info.kind == "nerve"
 
 
 def test_every_sample_arrives_once_in_order_and_with_the_bits_that_were_sent(
@@ -137,7 +159,7 @@ def test_values_become_microvolts(dtype: str, unit: str | None, scale_uv: float,
 
 def test_whole_numbers_stay_so_on_the_way(sender: Sender) -> None:
     sender.open("whole", 4, RATE_HZ, "int16", units=["mV"] * 4)
-    device = lsl.open_device("whole")
+    device = opened("whole")
     assert device.info.full_scale_uv == 32767e3
     device.connect()
     sender.send([(0, 100)])
@@ -249,10 +271,13 @@ def test_a_sender_that_stamps_when_it_sends_loses_nothing_by_its_jitter(
 
 
 @pytest.mark.slow
-def test_a_sender_that_vanishes_is_a_lost_source_and_comes_back(sender: Sender) -> None:
+def test_a_sender_that_vanishes_is_a_lost_source_and_comes_back(
+    sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sender.open("again", N_CHANNELS, RATE_HZ, source_id="id of again")
-    device = lsl.LslDevice(INFO, "again", "id of again", stall_s=5.0)
+    device = lsl.LslDevice(INFO, "again", "id of again")
     for number in range(1, 4):
+        device._polling._stall_s = LIMIT_S
         device.connect()
         sender.send([(0, 300)])
         blocks = device.blocks()
@@ -260,14 +285,17 @@ def test_a_sender_that_vanishes_is_a_lost_source_and_comes_back(sender: Sender) 
         assert got[0].first_sample == 0
         assert np.array_equal(np.concatenate([block.samples for block in got]), expected(0, 300))
         sender.close()
+        device._polling._stall_s = 5.0
         # liblsl closes its connections at once, or now and then not before the next sample.
         with pytest.raises(SourceLostError, match=r"'again' is (lost|silent)"):
             list(blocks)
         assert list(device.blocks()) == []
         assert device.counters.connections == number
         if number == 1:
-            with pytest.raises(LinkError, match="is not there"):
-                device.connect()
+            with monkeypatch.context() as impatient:
+                impatient.setattr(lsl, "_RESOLVE_KNOWN_S", 2.0)
+                with pytest.raises(LinkError, match="is not there"):
+                    device.connect()
         sender.open("again", N_CHANNELS, RATE_HZ, source_id="id of again")
 
 
@@ -275,12 +303,13 @@ def test_a_sender_that_vanishes_is_a_lost_source_and_comes_back(sender: Sender) 
 def test_a_sender_that_is_killed_is_a_lost_source(process: Sender) -> None:
     with lsl_sender() as other:
         other.open("killed", N_CHANNELS, RATE_HZ)
-        device = lsl.open_device("killed")
+        device = opened("killed")
         device.connect()
         other.send([(0, 300)])
         blocks = device.blocks()
         taken(blocks, 300)
         os.kill(other.pid, 9)
+        device._polling._stall_s = 5.0
         with pytest.raises(SourceLostError):
             list(blocks)
 
@@ -297,12 +326,15 @@ def test_a_silent_sender_is_a_lost_source(sender: Sender) -> None:
 
 def test_nothing_sent_before_connecting_arrives(sender: Sender, device: lsl.LslDevice) -> None:
     device.close()
-    sender.begin(do="paced", n=4000, chunk=20, dropped=[], stamps="counted")
+    n = round(2 * LIMIT_S * RATE_HZ)  # more than are needed, until it is told to end
+    sender.begin(do="paced", n=n, chunk=20, dropped=[], stamps="counted")
     device.connect()
     blocks = device.blocks()
     first = next(blocks)
-    index = next(i for i in range(4000) if np.array_equal(first.samples[0], expected(i, i + 1)[0]))
+    index = next(i for i in range(n) if np.array_equal(first.samples[0], expected(i, i + 1)[0]))
     rest = np.concatenate([first.samples, *(block.samples for block in taken(blocks, 500))])
+    sender.begin(do="nothing")  # which ends it
+    sender.finish()
     sender.finish()
     assert index > 0  # the connection took its time
     assert np.array_equal(rest, expected(index, index + rest.shape[0]))
