@@ -21,7 +21,7 @@ from firmware_bridge.errors import LinkError, NervehandError
 from firmware_bridge.gate import GateLimits, GateState, SafetyGate
 from firmware_bridge.guard import GuardLoop
 from firmware_bridge.hand import HandCommand, LinkState
-from firmware_bridge.hands.virtual import VirtualHand
+from firmware_bridge.hands.virtual import MAX_UNACKNOWLEDGED, VirtualHand
 from firmware_bridge.hands.virtual_process import VirtualHandProcess, virtual_hand_process
 from firmware_bridge.hands.virtual_protocol import SCALE, VIRTUAL_HAND, FrameError
 
@@ -123,9 +123,15 @@ def test_send_never_waits_and_the_newest_position_wins(
 ) -> None:
     def newest_arrives() -> bool:
         """False where the hand has opened by itself before it was seen at the newest position."""
-        before = replace(hand.counters)
+
+        def nothing_more_goes() -> bool:
+            hand.send(six(0), time.monotonic_ns())
+            return len(hand._in_flight) >= MAX_UNACKNOWLEDGED
+
         took_s = []
         with standing_still(process):
+            wait_for(nothing_more_goes)
+            before = replace(hand.counters)
             for value in np.linspace(0, 0.3, 2000):
                 started = time.monotonic()
                 hand.send(six(value), time.monotonic_ns())
