@@ -32,8 +32,8 @@ def test_every_figure_is_there_and_positive(figures: dict[str, object]) -> None:
         assert figures[f"{regime}_chain_p50_us"] > figures[f"{regime}_engine_p50_us"]
         ratio = figures[f"{regime}_paper_style_p50_us"] / figures[f"{regime}_chain_p50_us"]
         assert figures[f"{regime}_ratio_p50"] == pytest.approx(ratio, abs=0.01)
-    assert figures["replay_x_real_time"] > 0  # a mean: a machine that stands still meanwhile is in it
-    assert figures["hot_chain_x_real_time"] > 1  # of the median hop, which is not
+    assert figures["replay_x_real_time"] > 1
+    assert figures["hot_chain_x_real_time"] > 1
     assert figures["machine"]
 
 

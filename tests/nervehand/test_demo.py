@@ -17,7 +17,6 @@ from decoder.intent import IntentDigest
 from decoder.replay import replay
 from decoder.session.reader import read_session
 from decoder.session.source import SessionSource
-from firmware_bridge.gate import Cause
 from firmware_bridge.nerve.motion import SteeredMotion
 from firmware_bridge.nerve.subject import SimulatedSubject
 from nervehand.demo import demo_bundle, demo_subject
@@ -41,12 +40,19 @@ def test_keys_move_the_nerve_and_not_only_what_the_screen_says() -> None:
 
 
 PATIENT = """
+from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
+
 from nervehand import cli, virtual_hand
 
+limits = virtual_hand.GateLimits.for_hand
 virtual_hand._CONNECT_S = virtual_hand._ARM_S = 120.0
+virtual_hand.VirtualHand = partial(virtual_hand.VirtualHand, link_timeout_s=120.0)
+virtual_hand.GateLimits = SimpleNamespace(for_hand=lambda hand: replace(limits(hand), link_timeout_s=120.0))
 cli.main()
 """
-"""`nervehand`, for a machine that may be taken away while the hand's process and this one find each other."""
+"""`nervehand`, for a machine that may be taken away for seconds: a hand that was not heard meanwhile is not lost."""
 
 
 def start(*words: str) -> subprocess.Popen[str]:
@@ -80,13 +86,10 @@ def test_the_demo_moves_the_hand_and_what_it_records_replays_to_the_same_bits(tm
     assert sent is not None
     assert set(sent.sample_index.tolist()) >= set(applied)
     assert np.all(np.diff(sent.sent_ns) >= 0)
-    releases = [note.text for note in session.recorded.notes if note.text.startswith("gate released")]
-    if Cause.LINK_LOST.value not in releases[-1]:  # else the hand was away, and nobody could release it
-        assert sent.state_names[sent.state[-1]] == "released"
+    assert sent.state_names[sent.state[-1]] == "released"
+    assert said["rearmed"] == 0
     if said["commands_applied"] == 0 and said["commands_dropped"] > said["hops"] / 2:
         pytest.skip(f"the machine was too late for {said['commands_dropped']} of {said['hops']} hops")
-    if said["commands_applied"] == 0 and said["rearmed"]:
-        pytest.skip(f"the hand was away, and the gate then waited for rest, {said['rearmed']} times")
     assert said["commands_applied"] > 0, said
     assert said["latency_p99_us"] > 0
     assert any("gate arm" in note.text for note in session.recorded.notes)

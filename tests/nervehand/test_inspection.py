@@ -56,6 +56,18 @@ def shown(found: Inspection, width: int = 80) -> str:
     return out.getvalue()
 
 
+def telling(heard: threading.Event) -> type[Listener]:
+    """One that says when it has heard a thousand samples."""
+
+    class Telling(Listener):
+        def add(self, block: SignalBlock) -> None:
+            super().add(block)
+            if self.samples >= 1000:
+                heard.set()
+
+    return Telling
+
+
 def test_a_good_stream_is_summed_up_without_a_remark() -> None:
     found = inspected(noise(6000))
     assert (found.samples, found.gaps, found.lost_samples) == (6000, 0, 0)
@@ -152,14 +164,7 @@ def test_impedance_is_shown_where_the_device_measures_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop = threading.Event()
-
-    class Enough(Listener):
-        def add(self, block: SignalBlock) -> None:
-            super().add(block)
-            if self.samples >= 1000:
-                stop.set()
-
-    monkeypatch.setattr(inspection, "Listener", Enough)
+    monkeypatch.setattr(inspection, "Listener", telling(stop))
     samples = (noise(20_000) / 0.195).astype(np.int16)
     measured = (12e3, None, 1e6, 47e3)
     with SerialEmulator(
@@ -229,17 +234,11 @@ def test_a_device_is_inspected_on_its_line(
 def test_ctrl_c_shows_what_there_is(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     heard = threading.Event()
 
-    class Counting(Listener):
-        def add(self, block: SignalBlock) -> None:
-            super().add(block)
-            if self.samples >= 1000:
-                heard.set()
-
     def interrupt() -> None:
         heard.wait()
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(inspection, "Listener", Counting)
+    monkeypatch.setattr(inspection, "Listener", telling(heard))
     thread = threading.Thread(target=interrupt, daemon=True)
     thread.start()
     result = run("inspect", "simulated", "--seconds", 3600, "--json")
