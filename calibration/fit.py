@@ -17,10 +17,19 @@ from calibration.front_end import Band, FrontEndChoice, default_front_end
 from calibration.postures import map_to_positions, postures_of
 from calibration.stepgraph import build_step_graph
 from calibration.training import Progress, TrainingSet, train
-from decoder.bundle import Bundle, FeatureSpec, Manifest, OutputSpec, StreamSpec, Training, TrainingSession
+from decoder.bundle import (
+    Bundle,
+    FeatureSpec,
+    Manifest,
+    OutputSpec,
+    RestFeatures,
+    StreamSpec,
+    Training,
+    TrainingSession,
+)
 from decoder.chain import FrontEnd
 from decoder.conditioning_design import design
-from decoder.decision import DecisionSettings, PositionMap
+from decoder.decision import REST, DecisionSettings, PositionMap
 from decoder.health_settings import default_health
 from decoder.normalisation import CLIP, fit_normalisation
 from decoder.session.model import Session
@@ -30,6 +39,7 @@ from firmware_bridge.hand import N_DOF
 Side = Literal["left", "right", ""]
 WARMUP_S = 0.5  # after a start: the window, the filters and the recurrent state have settled
 MOST_DEAD = 0.5  # share of hops without any live channel, beyond which nothing honest can be learned
+MIN_REST = 50  # hops of rest, a second: fewer do not tell what rest is like
 RANGE_PERCENT = (0.5, 99.5)  # of the truth in the training trials: an output's declared range
 
 
@@ -150,7 +160,26 @@ def fit(
         ),
         health=health,
     )
-    return Bundle(manifest, coefficients, normalisation, position_map, build_step_graph(trained.step_network))
+    graph = build_step_graph(trained.step_network)
+    rest = rest_features(z, stream.masked, rows[label[rows] == REST])
+    return Bundle(manifest, coefficients, normalisation, position_map, graph, rest=rest)
+
+
+def rest_features(
+    z: NDArray[np.float32], masked: NDArray[np.bool_], rows: NDArray[np.int64]
+) -> RestFeatures | None:
+    """Mean and spread of each normalised feature (n, f) over the rows of rest in which it was not masked.
+
+    None with less than MIN_REST rows; a column that was always masked has mean and spread 0, as its features are.
+    """
+    if len(rows) < MIN_REST:
+        return None
+    there = ~masked[rows]
+    n = np.maximum(there.sum(0), 1)
+    values = np.where(there, z[rows], 0).astype(np.float64)
+    mean = values.sum(0) / n
+    spread = np.sqrt((np.where(there, values - mean, 0) ** 2).sum(0) / n)
+    return RestFeatures(mean.astype(np.float32), spread.astype(np.float32))
 
 
 def _require_same(first: Session, other: Session) -> None:

@@ -112,9 +112,19 @@ class Manifest(_Part):
     health: HealthSettings | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class RestFeatures:
+    """The normalised features of the training's rest: mean and standard deviation, (f,) float32 each."""
+
+    mean: NDArray[np.float32]
+    spread: NDArray[np.float32]
+
+
 @dataclass(frozen=True)
 class Bundle:
     """A decoder, loaded. `sha256` is its identity (empty until it was written or read).
+
+    `rest` is what a check before use compares with; None in bundles from before there was one, and where nobody rested.
 
     Raises NervehandError where its parts do not belong together.
     """
@@ -125,6 +135,7 @@ class Bundle:
     position_map: PositionMap
     step_graph: bytes
     sha256: str = ""
+    rest: RestFeatures | None = None
 
     def __post_init__(self) -> None:
         m, positions = self.manifest, self.position_map
@@ -132,6 +143,7 @@ class Bundle:
             ("outputs", len(m.outputs), positions.matrix.shape[1]),
             ("gestures", len(m.gestures), positions.postures.shape[0]),
             ("features", len(m.features.compress), self.normalisation.n_features),
+            *(("means of rest", self.normalisation.n_features, len(a)) for a in _of_rest(self).values()),
         )
         for what, declared, found in pairs:
             if declared != found:
@@ -280,6 +292,9 @@ def unpack(data: bytes) -> Bundle:
             ),
             members["step.onnx"],
             digest,
+            RestFeatures(_float32(arrays, "rest.mean"), _float32(arrays, "rest.spread"))
+            if "rest.mean" in arrays
+            else None,
         )
     except ValidationError as error:
         first = error.errors()[0]
@@ -325,7 +340,12 @@ def _arrays(bundle: Bundle) -> dict[str, NDArray[np.generic]]:
         "positions.matrix": bundle.position_map.matrix,
         "positions.offset": bundle.position_map.offset,
         "positions.postures": bundle.position_map.postures,
+        **_of_rest(bundle),
     }
+
+
+def _of_rest(bundle: Bundle) -> dict[str, NDArray[np.float32]]:
+    return {} if bundle.rest is None else {"rest.mean": bundle.rest.mean, "rest.spread": bundle.rest.spread}
 
 
 def _coefficients(manifest: Manifest, arrays: Mapping[str, NDArray[np.generic]]) -> Coefficients:

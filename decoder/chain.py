@@ -68,6 +68,8 @@ class DecodeChain:
         """time.monotonic_ns of the last `process`: when each stage began, and the end."""
         self.raw: EngineOutput | None = None
         """The network's answers behind the last intents."""
+        self.seen: tuple[NDArray[np.float32], NDArray[np.bool_]] | None = None
+        """What it saw for them: normalised features and their mask, (k, f) each."""
 
     def process(self, block: SignalBlock) -> Intents:
         """The intents of the hops that this block completes; none where it completes none."""
@@ -80,6 +82,7 @@ class DecodeChain:
             text = f"{lost} samples lost before sample {block.first_sample}: restarted, warming"
             self._on_event(ChainEvent(block.first_sample, "gap", text, max(lost, 0)))
         z = self._normalisation.apply(found.values, found.masked)
+        self.seen = (z, found.masked)
         answers, intents = [], []
         hop = 0
         while True:

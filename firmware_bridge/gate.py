@@ -1,8 +1,8 @@
 """The only way to a hand: limits, expiry and quality of each command, and the declared safe action otherwise.
 
 `SafetyGate.step` is called at a steady rate whether or not a command arrived. It has no clock, no thread and
-no I/O, and knows nothing of decoding: `gate_rules.RULES`, `GateLimits` and the state of the link decide what it
-may send. docs/safety.md draws its states.
+no I/O, and knows nothing of decoding: `gate_rules.RULES`, `GateLimits`, the wearer's adjustments and what the hand
+says decide what it may send. docs/safety.md draws its states.
 """
 
 from __future__ import annotations
@@ -14,20 +14,29 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_bridge.gate_rules import GRAVITY, RULES, Cause, GateLimits, GateState, Recovery, SafeAction
+from firmware_bridge.adjustments import Adjustments
+from firmware_bridge.arming import refusal_by_check, refusal_by_hand, told, unnamed
+from firmware_bridge.gate_limits import GateLimits
+from firmware_bridge.gate_rules import GRAVITY, Cause, GateState, Recovery, SafeAction, rules_with
 from firmware_bridge.hand import N_DOF, HandCommand, HandState, LinkState, WatchdogAction
+from firmware_bridge.hand_watch import HandWatch
+from firmware_bridge.preuse import PreUseReport
+from firmware_bridge.ramp import REST, Positions, Ramp
 
 __all__ = ["Cause", "GateDecision", "GateEvent", "GateLimits", "GateState", "SafeAction", "SafetyGate"]
 
 NS = 1_000_000_000
+REST_GESTURE = "rest"
+RELEASING = "a release is under way: let it reach rest"
 
 
 @dataclass(frozen=True, slots=True)
 class GateEvent:
     """Something that a person may want to know later.
 
-    `kind` is stable: a request ("arm", "arm refused", "disarm", "disarm refused", "stop", "release", "fault")
-    or the `GateState` that was entered, or stayed in for another cause. `text` is for people.
+    `kind` is stable: a request ("arm", "arm refused", "disarm", "disarm refused", "stop", "release", "fault",
+    "adjust", "adjust refused"), "grip" (one was started), "hand" (what it reports is against moving it), or the
+    `GateState` that was entered, or stayed in for another cause. `text` is for people; `who` asked for it.
     """
 
     time_ns: int
@@ -40,6 +49,7 @@ class GateEvent:
 class GateDecision:
     """One step's outcome: `positions` (6,) float32, finite and inside the limits, go to the hand if `send`.
 
+    Where `grip` names one of the hand's own grips, it is to be started now, and nothing else is sent.
     `cause` is what keeps the gate from following the commands or from sending a release; None if nothing.
     """
 
@@ -48,27 +58,11 @@ class GateDecision:
     state: GateState
     cause: Cause | None
     events: tuple[GateEvent, ...] = field(default=())
-
-
-Positions = tuple[float, ...]
-"""Six positions, or as many speeds: plain numbers, because NumPy takes longer to be called than to add six of them."""
-
-REST: Positions = (0.0,) * N_DOF
-
-
-def _plain(values: NDArray[np.float32]) -> Positions:
-    return tuple(values.astype(np.float64).tolist())
-
-
-def _towards(start: float, target: float, reach: float, low: float, high: float) -> float:
-    """From `start` to `target`, both brought inside `low` to `high`, but no further than `reach`."""
-    start = low if start < low else high if start > high else start
-    way = (low if target < low else high if target > high else target) - start
-    return start + (reach if way > reach else -reach if way < -reach else way)
+    grip: str = ""
 
 
 class SafetyGate:
-    """Judges every command by `limits` and answers each `Cause` as `RULES` says.
+    """Judges every command by `limits` and answers each `Cause` as `RULES` and `limits.actions` say.
 
     `watchdog_action` is what the hand does by itself when commands stop; where it is UNKNOWN, `arm` needs an
     acknowledgement. Not thread-safe: one owner calls it.
@@ -76,24 +70,43 @@ class SafetyGate:
 
     def __init__(self, limits: GateLimits, watchdog_action: WatchdogAction) -> None:
         self._limits = limits
+        self._rules = rules_with(limits.actions)
         self._watchdog_action = watchdog_action
+        self._ramp = Ramp(*map(_plain, (limits.lower, limits.upper, limits.max_acceleration_per_s2)))
+        self._watch = HandWatch(limits)
+        self._speed = _plain(limits.max_speed_per_s)
+        self._relax_speed = tuple(min(speed, 1.0 / limits.relax_duration_s) for speed in self._speed)
+        self._open = _plain(limits.open_positions)
+        self._rest_band = float(np.float32(limits.rest_band))  # targets are float32, and 0.15 is rest
+        self._slot_ns = math.ceil(NS / limits.max_command_rate_hz)
+        self._longest_s = max(limits.max_step_s, self._slot_ns / NS)
+        self._adjustments = Adjustments()
+        self._follow_speed = self._speed
         self._mode = GateState.DISARMED
         self._latched: Cause | None = None
         self._command: HandCommand | None = None
         self._command_since_ns = 0
-        self._positions = REST
-        self._lower, self._upper = _plain(limits.lower), _plain(limits.upper)
-        self._speed = _plain(limits.max_speed_per_s)
-        self._rest_band = float(np.float32(limits.rest_band))  # targets are float32, and 0.15 is rest
         self._sending = False
-        self._step_ns: int | None = None
+        self._sent_ns: int | None = None
+        self._moved_ns: int | None = None
+        self._grip = ""
+        self._news: list[str] = []
+        self._overloaded = False
+        self._eased: Positions | None = None
         self._link_down_ns: int | None = None
+        self._connection: int | None = None
         self._shown: tuple[GateState, Cause | None] = (GateState.DISARMED, None)
+        self._who: dict[GateState | Cause | None, str] = {}
 
     @property
     def limits(self) -> GateLimits:
         """What it was made with."""
         return self._limits
+
+    @property
+    def adjustments(self) -> Adjustments:
+        """The wearer's, as they are now."""
+        return self._adjustments
 
     @property
     def state(self) -> GateState:
@@ -103,41 +116,60 @@ class SafetyGate:
     @property
     def at_rest(self) -> bool:
         """Whether what was last sent is rest in every DOF."""
-        return self._sending and not any(self._positions)
+        return self._sending and not any(self._ramp.positions)
+
+    @property
+    def _is_releasing(self) -> bool:
+        """Whether a release has not reached rest, or waits for the link."""
+        return self._mode is GateState.RELEASED and not self.at_rest
+
+    @property
+    def next_slot_ns(self) -> int:
+        """From when on something may be sent again."""
+        return 0 if self._sent_ns is None else self._sent_ns + self._slot_ns
 
     def arm(
-        self, now_ns: int, who: str, link: LinkState, state: HandState | None, acknowledgement: str = ""
+        self,
+        now_ns: int,
+        who: str,
+        link: LinkState,
+        state: HandState | None,
+        report: PreUseReport,
+        acknowledgement: str = "",
     ) -> tuple[GateEvent, ...]:
-        """Allow motion once the intent has passed rest. Ends a stop, a fault and a release.
+        """Allow motion once the intent has passed rest. Ends a stop, a fault, and a release that has reached rest.
 
-        Refused (state unchanged, an event `arm refused` says why) while the hand is not there, has not
-        reported since the link came up, or reports a fault; and for a hand whose watchdog is unknown unless
-        `acknowledgement` names the person who accepts that.
+        Refused (state unchanged, an event `arm refused` says why) while a release is under way, the hand is not
+        there, has not reported
+        since the link came up, or reports what would have to be answered by a fault or by opening it; where `report`
+        has neither passed nor been overridden by name, or is older than `check_valid_s`; and for a hand whose
+        watchdog is unknown unless `acknowledgement` names the person who accepts that.
         """
-        refusal = ""
-        if not who:
-            refusal = "nobody is named: say who arms"
-        elif not self._link_up(now_ns, link, state):
-            refusal = f"the hand is not there (link {link.value}): connect it and wait for its first report"
-        elif state is not None and state.fault:
-            refusal = f"the hand reports {state.fault!r}: clear it first"
-        elif self._watchdog_action is WatchdogAction.UNKNOWN and not acknowledgement:
-            refusal = "what the hand does when commands stop is unknown: name who acknowledges that"
+        there = self._link_up(now_ns, link, state)
+        refusal = (
+            ("nobody is named: say who arms" if unnamed(who) else "")
+            or (RELEASING if self._is_releasing else "")
+            or refusal_by_hand(there, link, state.fault if state else "", self._watch.objection(state))
+            or refusal_by_check(now_ns, report, self._limits, self._watchdog_action, acknowledgement)
+        )
         if refusal:
             return (GateEvent(now_ns, "arm refused", refusal, who or "nobody"),)
         self._mode = GateState.ARMED
         self._latched = Cause.AWAITING_REST
         self._command = None
         self._sending = False
-        text = "armed" + (f"; unknown watchdog acknowledged by {acknowledgement}" if acknowledgement else "")
+        self._eased = None
+        self._watch.forget()
+        self._who[Cause.AWAITING_REST] = who
         shown = self._show(now_ns, GateState.HOLDING, Cause.AWAITING_REST)
-        return (GateEvent(now_ns, "arm", text, who), *shown)
+        return (GateEvent(now_ns, "arm", told(report, acknowledgement, self._limits.laxer), who), *shown)
 
     def disarm(self, now_ns: int, who: str) -> tuple[GateEvent, ...]:
         """Send nothing more. A release that has not reached rest is finished first: ask again after it."""
-        if self._mode is GateState.RELEASED and not self.at_rest:
-            return (GateEvent(now_ns, "disarm refused", "a release is under way: let it reach rest", who),)
+        if self._is_releasing:
+            return (GateEvent(now_ns, "disarm refused", RELEASING, who),)
         self._mode = GateState.DISARMED
+        self._who[GateState.DISARMED] = who
         return (
             GateEvent(now_ns, "disarm", "disarm requested", who),
             *self._show(now_ns, GateState.DISARMED, None),
@@ -146,41 +178,74 @@ class SafetyGate:
     def stop(self, now_ns: int, who: str) -> tuple[GateEvent, ...]:
         """Stop where the hand is, until armed again. A release goes on: it is the way out of a grip."""
         self._latch(Cause.STOPPED)
+        self._who[Cause.STOPPED] = who
         return (GateEvent(now_ns, "stop", "stop requested", who),)
 
     def report_fault(self, now_ns: int, who: str, what: str) -> tuple[GateEvent, ...]:
-        """The decoder, or what drives the gate, has failed: relax, until armed again."""
+        """The decoder, or what drives the gate, has failed: relax, until armed again. Its command is forgotten."""
         self._latch(Cause.DECODE_FAULT)
+        self._command = None
+        self._who[Cause.DECODE_FAULT] = who
         return (GateEvent(now_ns, "fault", what, who),)
 
     def release(self, now_ns: int, who: str) -> tuple[GateEvent, ...]:
-        """Go to rest within the speed limit, from any state; kept until the link is up where it is down."""
+        """Go to rest within the limits, from any state; kept until the link is up where it is down."""
         self._mode = GateState.RELEASED
+        self._who[GateState.RELEASED] = who
         return (GateEvent(now_ns, "release", "release requested", who),)
+
+    def not_sent(self) -> None:
+        """What was to be sent last has not gone out: nothing is known of where the hand was sent."""
+        self._sending = False
+
+    def adjust(self, now_ns: int, who: str, adjustments: Adjustments) -> tuple[GateEvent, ...]:
+        """The wearer's adjustments from now on, in any state; they matter only where commands are followed."""
+        if unnamed(who):
+            return (GateEvent(now_ns, "adjust refused", "nobody is named: say who adjusts", "nobody"),)
+        changes = adjustments.changes_from(self._adjustments)
+        if not changes:
+            return ()
+        self._adjustments = adjustments
+        self._follow_speed = tuple(map(min, self._speed, adjustments.max_speed_per_s))
+        self._who[Cause.LOCKED] = who
+        return (GateEvent(now_ns, "adjust", "; ".join(changes), who),)
 
     def step(
         self, now_ns: int, command: HandCommand | None, link: LinkState, state: HandState | None
     ) -> GateDecision:
         """What to send at host time `now_ns`; `command` is the newest one, or None where none came since."""
-        dt_s = self._elapsed_s(now_ns)
         if command is not None:
             self._command, self._command_since_ns = command, now_ns
         link_up = self._link_up(now_ns, link, state)
         if link is not LinkState.CONNECTED:
             self._link_down_ns = now_ns
+        if state is not None:
+            # A link that went and came between two steps is seen by the number of its connection.
+            link_up = link_up and self._connection in (None, state.connection)
+            self._connection = state.connection
 
+        self._news.clear()
         shown, cause, action = self._plan(now_ns, link_up, state)
-        send = action is not SafeAction.SILENT
-        if send:
-            if not self._sending:
-                self._positions = self._start_from(state)
-            target, speed = self._aim(action)
-            self._ramp(target, speed, dt_s)
-        self._sending = send
+        events = tuple([GateEvent(now_ns, "hand", text) for text in self._news])
+        events += self._show(now_ns, shown, cause, state)
         if cause is Cause.LINK_LOST and self._mode is GateState.ARMED:
             self._mode = GateState.DISARMED
-        events = self._show(now_ns, shown, cause)
-        return GateDecision(np.array(self._positions, np.float32), send, shown, cause, events)
+            self._who.pop(GateState.DISARMED, None)
+        send, grip = False, ""
+        if action is SafeAction.SILENT or (action is None and self._limits.grips):
+            self._sending = False
+            self._elapsed_s(now_ns)
+            if action is None:
+                grip = self._next_grip(now_ns)
+                events += (GateEvent(now_ns, "grip", f"the hand's own grip {grip!r}"),) if grip else ()
+        elif send := self._takes_slot(now_ns):
+            self._move(now_ns, action, state)
+        if action is not None:
+            self._grip = ""
+        if action is not SafeAction.HOLD:
+            self._eased = None
+        positions = np.array(self._ramp.positions, np.float32)
+        return GateDecision(positions, send, shown, cause, events, grip)
 
     def _plan(
         self, now_ns: int, link_up: bool, state: HandState | None
@@ -190,17 +255,11 @@ class SafetyGate:
             cause = self._judge(now_ns, link_up, state)
             if cause is None:
                 return GateState.ARMED, None, None
-            return RULES[cause].state, cause, RULES[cause].action
+            return self._rules[cause].state, cause, self._rules[cause].action
         if not link_up:
             return self._mode, Cause.LINK_LOST, SafeAction.SILENT
         released = self._mode is GateState.RELEASED
         return self._mode, None, SafeAction.RELEASE if released else SafeAction.SILENT
-
-    def _elapsed_s(self, now_ns: int) -> float:
-        """Seconds since the last step, never negative and never beyond the cap."""
-        last_ns = now_ns if self._step_ns is None else self._step_ns
-        self._step_ns = max(now_ns, last_ns)
-        return min(max(now_ns - last_ns, 0) / NS, self._limits.max_step_s)
 
     def _link_up(self, now_ns: int, link: LinkState, state: HandState | None) -> bool:
         """Connected, and the hand has reported lately, and since the link was last seen down."""
@@ -208,7 +267,7 @@ class SafetyGate:
             return False
         if self._link_down_ns is not None and state.reported_ns <= self._link_down_ns:
             return False
-        return now_ns - state.reported_ns < self._limits.link_timeout_s * NS
+        return abs(now_ns - state.reported_ns) < self._limits.link_timeout_s * NS
 
     def _latch(self, cause: Cause) -> None:
         """Keep the graver cause in force. Without effect unless armed, because arming begins anew."""
@@ -219,14 +278,14 @@ class SafetyGate:
         """The gravest cause in force, after latching and unlatching; None to follow the command."""
         present = list(self._present(now_ns, link_up, state))
         for cause in present:
-            if RULES[cause].recovery is not Recovery.AT_ONCE:
+            if self._rules[cause].recovery is not Recovery.AT_ONCE:
                 self._latch(cause)
         if (
             not present
             and self._latched is not None
-            and RULES[self._latched].recovery is Recovery.THROUGH_REST
+            and self._rules[self._latched].recovery is Recovery.THROUGH_REST
             and self._command is not None
-            and all(abs(v) <= self._rest_band for v in self._command.targets.tolist())
+            and self._intends_rest(self._command)
         ):
             self._latched = None
         if self._latched is not None:
@@ -235,17 +294,23 @@ class SafetyGate:
 
     def _present(self, now_ns: int, link_up: bool, state: HandState | None) -> Iterator[Cause]:
         """Every cause whose condition holds now."""
-        if not link_up:
+        if not link_up or state is None:
             yield Cause.LINK_LOST
-        if state is not None and state.fault:
-            yield Cause.HAND_FAULT
+        else:
+            yield from self._watched(state)
+            if state.fault:
+                yield Cause.HAND_FAULT
+        if self._adjustments.hand_locked:
+            yield Cause.LOCKED
         command = self._command
         if command is None:
             yield Cause.SILENCE
             return
-        age_ns = now_ns - min(command.issued_ns, self._command_since_ns)
-        if now_ns >= command.expires_ns or age_ns >= self._limits.stale_after_s * NS:
+        silent_ns = now_ns - self._command_since_ns
+        if now_ns >= command.expires_ns or silent_ns >= self._limits.silence_after_s * NS:
             yield Cause.SILENCE
+        if now_ns - min(command.issued_ns, self._command_since_ns) >= self._limits.stale_after_s * NS:
+            yield Cause.STALE
         targets = command.targets.tolist() if command.targets.shape == (N_DOF,) else [math.nan]
         if not all(map(math.isfinite, targets)):
             yield Cause.MALFORMED
@@ -258,32 +323,94 @@ class SafetyGate:
         if not command.quality.confidence >= self._limits.min_confidence:
             yield Cause.LOW_CONFIDENCE
 
-    def _aim(self, action: SafeAction | None) -> tuple[Positions, Positions]:
+    def _watched(self, state: HandState) -> tuple[Cause, ...]:
+        """What the hand's report is against, and what of it is news."""
+        found = self._watch.look(state, self._ramp.positions if self._sending else None)
+        self._news.extend(self._watch.news)
+        self._overloaded = Cause.OVERLOADED in found
+        return found
+
+    def _intends_rest(self, command: HandCommand) -> bool:
+        """Whether a command is rest: every target, also with the wearer's gain, and the gesture where gestures start
+        grips."""
+        targets = tuple(command.targets.tolist())
+        return all(abs(v) <= self._rest_band for v in (*targets, *self._adjustments.adjusted(targets))) and (
+            not self._limits.grips or command.gesture == REST_GESTURE
+        )
+
+    def _move(self, now_ns: int, action: SafeAction | None, state: HandState | None) -> None:
+        """One step of the ramp, in a slot that was taken for it."""
+        if not self._sending:
+            self._ramp.start(self._where(state))
+        self._sending = True
+        target, speed = self._aim(action, state)
+        self._ramp.advance(target, speed, self._elapsed_s(now_ns), self._longest_s)
+
+    def _aim(self, action: SafeAction | None, state: HandState | None) -> tuple[Positions, Positions]:
         """Where to go, and how fast (per second), for each DOF."""
+        here = self._ramp.positions
         if action is None and self._command is not None:
-            return tuple(self._command.targets.tolist()), self._speed
+            return self._adjustments.applied(self._command.targets.tolist(), here), self._follow_speed
         if action is SafeAction.RELEASE:
             return REST, self._speed
         if action is SafeAction.RELAX:
-            slow = 1.0 / self._limits.relax_duration_s
-            return REST, tuple(min(speed, slow) for speed in self._speed)
-        return self._positions, self._speed
+            return REST, self._relax_speed
+        if action is SafeAction.OPEN:
+            return self._open, self._speed
+        if self._overloaded:
+            self._eased = tuple(map(_eased, here, self._where(state)))
+        return self._eased or here, self._speed
 
-    def _start_from(self, state: HandState | None) -> Positions:
+    def _where(self, state: HandState | None) -> Positions:
         """Where the hand says it is; what was last sent for a DOF that it does not measure."""
+        sent = self._ramp.positions
         if state is None or state.positions.shape != (N_DOF,):
-            return self._positions
-        reported = zip(state.positions.tolist(), self._positions, strict=True)
-        return tuple(float(there) if math.isfinite(there) else sent for there, sent in reported)
+            return sent
+        reported = zip(state.positions.tolist(), sent, strict=True)
+        return tuple(there if math.isfinite(there) else to for there, to in reported)
 
-    def _ramp(self, target: Positions, speed: Positions, dt_s: float) -> None:
-        """Go towards `target`, as far as `dt_s` allows; rounding to float32 cannot pass a float32 limit."""
-        dofs = zip(self._positions, target, speed, self._lower, self._upper, strict=True)
-        self._positions = tuple(_towards(at, to, v * dt_s, low, high) for at, to, v, low, high in dofs)
+    def _next_grip(self, now_ns: int) -> str:
+        """The grip to start now, if the decided gesture has another one than the last; "" for none."""
+        grip = self._limits.grips.get(self._command.gesture, "") if self._command is not None else ""
+        if not grip or grip == self._grip or any(self._adjustments.locked) or not self._takes_slot(now_ns):
+            return ""
+        self._grip = grip
+        return grip
 
-    def _show(self, now_ns: int, state: GateState, cause: Cause | None) -> tuple[GateEvent, ...]:
-        if (state, cause) == self._shown:
+    def _takes_slot(self, now_ns: int) -> bool:
+        """Whether something may be sent now: never more in any second than the hand takes."""
+        if self._sent_ns is not None and 0 <= now_ns - self._sent_ns < self._slot_ns:
+            return False
+        self._sent_ns = now_ns
+        return True
+
+    def _elapsed_s(self, now_ns: int) -> float:
+        """Seconds since the last step that moved or had nothing to move; 0 where the clock ran backwards."""
+        last_ns = now_ns if self._moved_ns is None else self._moved_ns
+        self._moved_ns = max(now_ns, last_ns)
+        return max(now_ns - last_ns, 0) / NS
+
+    def _show(
+        self, now_ns: int, shown: GateState, cause: Cause | None, state: HandState | None = None
+    ) -> tuple[GateEvent, ...]:
+        """An event where the state or its cause is another than before: what, why, and the way back."""
+        if (shown, cause) == self._shown:
             return ()
-        self._shown = (state, cause)
-        why = f": {cause.value}" if cause is not None else ""
-        return (GateEvent(now_ns, state.value, f"{state.value}{why}"),)
+        self._shown = (shown, cause)
+        if cause is None:
+            return (GateEvent(now_ns, shown.value, shown.value, self._who.get(shown, "gate")),)
+        text = f"{shown.value}: {cause.value}"
+        if cause is Cause.HAND_FAULT and state is not None:
+            text += f" {state.fault!r}"
+        if self._rules[cause].way_back:
+            text += f"; {self._rules[cause].way_back}"
+        return (GateEvent(now_ns, shown.value, text, self._who.get(cause, "gate")),)
+
+
+def _plain(values: NDArray[np.float32]) -> Positions:
+    return tuple(values.astype(np.float64).tolist())
+
+
+def _eased(sent: float, there: float) -> float:
+    """Where a hand presses no longer: where it says it is, but never further from rest than it was sent."""
+    return min(max(there, min(sent, 0.0)), max(sent, 0.0))

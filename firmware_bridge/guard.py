@@ -6,21 +6,25 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from firmware_bridge.adjustments import Adjustments
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.gate import GateDecision, GateEvent, GateState, SafetyGate
-from firmware_bridge.hand import Hand, HandCommand
+from firmware_bridge.hand import Hand, HandCommand, LinkState
+from firmware_bridge.preuse import PreUseReport
 
 NS = 1_000_000_000
 NO_COMMAND = -1
 RESTED = 0.05
 """A joint reported within this of rest has arrived, as far as the end of the loop is concerned."""
+RELEASE_MARGIN_S = 2.0
+"""What a release may take longer than its limits say: the link, and the hand itself."""
 
 logger = logging.getLogger(__name__)
 
@@ -42,18 +46,86 @@ class Sent(NamedTuple):
 
 @dataclass(slots=True)
 class GuardCounters:
-    """Counted since the loop was made."""
+    """Counted since the loop was made. Every command that is submitted ends in one of four.
+
+    Applied: the hand was told something for it, or it was followed where the hand has grips, which need telling only
+    where they change. Late: it had expired. Withheld: it was not followed. Overtaken: it was to be followed, but a
+    newer one, or what is graver, came before the hand's command rate let it through.
+    """
 
     steps: int = 0
     commands_applied: int = 0
     commands_late: int = 0
     commands_withheld: int = 0
+    commands_overtaken: int = 0
     late_loops: int = 0
     errors: int = 0
 
 
+class Guard(Protocol):
+    """Whoever brings commands and requests to the safety gate: in this process or in another."""
+
+    counters: GuardCounters
+
+    @property
+    def decision(self) -> GateDecision | None:
+        """The newest decision; None before the first step."""
+
+    @property
+    def state(self) -> GateState:
+        """The gate's state after the last step or request."""
+
+    def submit(self, command: HandCommand) -> Sent | None:
+        """Apply a command now; what the hand was told, or None where nothing was sent for it."""
+
+    def request_arm(
+        self, who: str, report: PreUseReport, acknowledgement: str = "", asked_ns: int = 0
+    ) -> bool:
+        """Ask the gate to arm; whether it did. The events say why not.
+
+        `asked_ns` is when that was decided (host, `time.monotonic_ns`), 0 for now: who asked for rest since then is
+        not overruled.
+        """
+
+    def request_disarm(self, who: str) -> None:
+        """Send nothing more; a release under way is finished first."""
+
+    def request_stop(self, who: str) -> None:
+        """Stop the hand where it is, now, until armed again."""
+
+    def request_release(self, who: str) -> None:
+        """Send the hand to rest, now or as soon as the link is up."""
+
+    def report_fault(self, who: str, what: str) -> None:
+        """Whoever makes the commands has failed: relax, until armed again."""
+
+    @property
+    def adjustments(self) -> Adjustments:
+        """The wearer's, as they are now."""
+
+    def adjust(self, who: str, adjustments: Adjustments) -> None:
+        """The wearer's adjustments from now on."""
+
+    def start(self) -> None:
+        """Start stepping by itself."""
+
+    def close(self, release_s: float | None = None) -> None:
+        """Release, give the hand up to `release_s` to reach rest, disarm, and end.
+
+        None: as long as its limits let it take, and a while more. Where that was not enough, an event says so.
+        """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
 class GuardLoop:
     """Steps `gate` on every command at once, and `rate_hz` times a second where none comes.
+
+    What the hand's command rate does not let through yet goes out in the next slot.
 
     `submit` runs the gate and `Hand.send` in the caller's thread, so that no thread has to wake up between a
     command and the hand; neither blocks on the link. A command that has expired before it is submitted is
@@ -76,6 +148,10 @@ class GuardLoop:
     ) -> None:
         if not 0 < rate_hz <= 1000:
             raise NervehandError(f"guard rate is {rate_hz} Hz: give a rate above 0 and up to 1000")
+        unknown = sorted(set(gate.limits.grips.values()) - set(hand.capabilities.grips))
+        if unknown:
+            known = ", ".join(hand.capabilities.grips) or "none"
+            raise NervehandError(f"the hand has no grip {', '.join(unknown)}: choose among its own ({known})")
         self.counters = GuardCounters()
         self._gate = gate
         self._hand = hand
@@ -85,10 +161,15 @@ class GuardLoop:
         self._clock = clock
         self._lock = threading.Lock()
         self._ending = threading.Event()
+        self._woken = threading.Event()
         self._thread: threading.Thread | None = None
-        self._stepped_ns = clock()
+        self._due_ns = clock() + self._period_ns
         self._decision: GateDecision | None = None
         self._commanded = NO_COMMAND
+        self._waits = False
+        self._rest_asked_ns = 0
+        self._is_closing = False
+        self._failure = ""
 
     @property
     def decision(self) -> GateDecision | None:
@@ -100,46 +181,75 @@ class GuardLoop:
         """The gate's state after the last step or request."""
         return self._gate.state
 
+    @property
+    def due_ns(self) -> int:
+        """When it steps next, by itself."""
+        return self._due_ns
+
     def submit(self, command: HandCommand) -> Sent | None:
-        """Apply a command now; what the hand was told, or None if the command is not followed."""
+        """Apply a command now; what the hand was told, or None where nothing was sent for it.
+
+        That is so where it is not followed, where it starts a grip, and where it waits for its slot.
+        """
         if self._clock() >= command.expires_ns:
             self.counters.commands_late += 1
             return None
-        _, sent = self._step(command)
-        if sent is None or sent.state is not GateState.ARMED:
-            self.counters.commands_withheld += 1
-            return None
-        self.counters.commands_applied += 1
-        return sent
+        decision, sent = self._step(command, is_new=True)
+        return sent if decision is not None and decision.state is GateState.ARMED else None
+
+    def withdraw(self, command: HandCommand) -> None:
+        """Take the newest command back, now: it counts as expired, and the gate answers its silence."""
+        self._step(replace(command, expires_ns=min(command.expires_ns, self._clock())))
 
     def tick(self) -> GateDecision | None:
         """One step without a new command; None if it failed."""
         return self._step(None)[0]
 
-    def request_arm(self, who: str, acknowledgement: str = "") -> bool:
-        """Ask the gate to arm; whether it did. The events say why not."""
+    def request_arm(
+        self, who: str, report: PreUseReport, acknowledgement: str = "", asked_ns: int = 0
+    ) -> bool:
+        """Ask the gate to arm; whether it did. The events say why not.
+
+        `asked_ns` is when that was decided (host, `time.monotonic_ns`), 0 for now: who asked for rest since then is
+        not overruled.
+        """
         with self._lock:
-            events = self._gate.arm(self._clock(), who, self._hand.link, self._hand.state, acknowledgement)
+            now_ns = self._clock()
+            refusal = ""
+            if self._is_closing:
+                refusal = "the guard is about to end: start another one, then arm"
+            elif 0 < asked_ns <= self._rest_asked_ns:
+                refusal = "somebody has asked for rest since: ask again, then arm"
+            elif asked_ns > now_ns:
+                refusal = "it was asked for in the future: ask again, then arm"
+            if refusal:
+                events: tuple[GateEvent, ...] = (GateEvent(now_ns, "arm refused", refusal, who or "nobody"),)
+            else:
+                link, state = self._hand.link, self._hand.state
+                events = self._gate.arm(now_ns, who, link, state, report, acknowledgement)
         self._emit(events)
         return any(event.kind == "arm" for event in events)
 
     def request_disarm(self, who: str) -> None:
         """Send nothing more; a release under way is finished first."""
         with self._lock:
-            events = self._gate.disarm(self._clock(), who)
+            self._rest_asked_ns = now_ns = self._clock()
+            events = self._gate.disarm(now_ns, who)
         self._emit(events)
 
     def request_stop(self, who: str) -> None:
         """Stop the hand where it is, now, until armed again."""
         with self._lock:
-            events = self._gate.stop(self._clock(), who)
+            self._rest_asked_ns = now_ns = self._clock()
+            events = self._gate.stop(now_ns, who)
         self._emit(events)
         self.tick()
 
     def request_release(self, who: str) -> None:
         """Send the hand to rest, now or as soon as the link is up."""
         with self._lock:
-            events = self._gate.release(self._clock(), who)
+            self._rest_asked_ns = now_ns = self._clock()
+            events = self._gate.release(now_ns, who)
         self._emit(events)
         self.tick()
 
@@ -150,6 +260,17 @@ class GuardLoop:
         self._emit(events)
         self.tick()
 
+    @property
+    def adjustments(self) -> Adjustments:
+        """The wearer's, as they are now."""
+        return self._gate.adjustments
+
+    def adjust(self, who: str, adjustments: Adjustments) -> None:
+        """The wearer's adjustments from now on."""
+        with self._lock:
+            events = self._gate.adjust(self._clock(), who, adjustments)
+        self._emit(events)
+
     def start(self) -> None:
         """Start stepping by itself."""
         if self._thread is not None:
@@ -157,20 +278,33 @@ class GuardLoop:
         self._thread = threading.Thread(target=self._run, name="guard", daemon=True)
         self._thread.start()
 
-    def close(self, release_s: float = 2.0) -> None:
-        """Release, give the hand up to `release_s` to reach rest, disarm, and end the thread."""
+    def close(self, release_s: float | None = None) -> None:
+        """Release, give the hand up to `release_s` to reach rest, disarm, and end the thread.
+
+        None: as long as its limits let it take, and RELEASE_MARGIN_S more. Where that was not enough, an event says so.
+        """
         if self._ending.is_set():
             return
+        if release_s is None:
+            release_s = self._gate.limits.time_to_rest_s + RELEASE_MARGIN_S
+        with self._lock:
+            self._is_closing = True
         self.request_release("guard loop")
-        deadline_ns = time.monotonic_ns() + round(release_s * NS)
-        while self._thread is not None and not self._rested() and time.monotonic_ns() < deadline_ns:
+        left_s = {True: release_s, False: min(release_s, RELEASE_MARGIN_S)}  # by whether the link is up
+        while self._thread is not None and not self._rested() and min(left_s.values()) > 0:
             time.sleep(self._period_ns / NS)
+            left_s[self._hand.link is LinkState.CONNECTED] -= self._period_ns / NS
+        if self._thread is not None and not self._rested():
+            waited_s = release_s if left_s[True] <= 0 else min(release_s, RELEASE_MARGIN_S)
+            text = f"the hand has not told that it is at rest within {waited_s:.1f} s: look at it before it is touched"
+            self._emit((GateEvent(self._clock(), "release given up", text, "guard loop"),))
         self._ending.set()
+        self._woken.set()
         if self._thread is not None:
             self._thread.join()
         self.request_disarm("guard loop")
 
-    def __enter__(self) -> GuardLoop:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -186,19 +320,23 @@ class GuardLoop:
 
     def _run(self) -> None:
         while not self._ending.is_set():
-            wait_ns = self._stepped_ns + self._period_ns - self._clock()
+            wait_ns = self._due_ns - self._clock()
             if wait_ns > 0:
-                self._ending.wait(wait_ns / NS)
+                self._woken.wait(wait_ns / NS)
+                self._woken.clear()
                 continue
             self.counters.late_loops += -wait_ns > self._period_ns
             self.tick()
 
-    def _step(self, command: HandCommand | None) -> tuple[GateDecision | None, Sent | None]:
+    def _step(
+        self, command: HandCommand | None, *, is_new: bool = False
+    ) -> tuple[GateDecision | None, Sent | None]:
         sent = None
         decision = None
         events: tuple[GateEvent, ...]
         with self._lock:
-            now_ns = self._stepped_ns = self._clock()
+            now_ns = self._clock()
+            self._due_ns = now_ns + self._period_ns
             self.counters.steps += 1
             try:
                 if command is not None:
@@ -207,14 +345,46 @@ class GuardLoop:
                 events = decision.events
                 if decision.send:
                     sent = self._send(decision, now_ns)
-                self._decision = decision
+                elif decision.grip:
+                    self._hand.grip(decision.grip, self._grip_speed(), now_ns)
+                elif (
+                    now_ns < self._gate.next_slot_ns < self._due_ns
+                ):  # what waits for its slot goes out in it
+                    self._due_ns = self._gate.next_slot_ns
+                    self._woken.set()
+                self._decision, self._failure = decision, ""
             except Exception as error:
-                logger.exception("the guard loop failed")
                 self.counters.errors += 1
                 decision = None
                 events = self._gate.report_fault(now_ns, "guard loop", repr(error))
+                self._gate.not_sent()
+                if repr(error) == self._failure:  # said already
+                    events = ()
+                else:
+                    logger.exception("the guard loop failed")
+                self._failure = repr(error)
+            self._count(decision, is_new)
         self._emit(events)
         return decision, sent
+
+    def _count(self, decision: GateDecision | None, is_new: bool) -> None:
+        """What has become of the newest command, where it is new or has waited for its slot until now."""
+        followed = decision if decision is not None and decision.state is GateState.ARMED else None
+        if self._waits and (is_new or followed is None):
+            self.counters.commands_overtaken += 1
+            self._waits = False
+        if followed is None:
+            self.counters.commands_withheld += is_new
+        elif is_new or self._waits:
+            self._waits = not (followed.send or self._gate.limits.grips)
+            self.counters.commands_applied += not self._waits
+
+    def _grip_speed(self) -> float:
+        """The share of the hand's own speed that keeps every degree of freedom within its limit."""
+        own = self._hand.capabilities.max_speed_per_s.tolist()
+        limits = map(min, self._gate.limits.max_speed_per_s.tolist(), self._gate.adjustments.max_speed_per_s)
+        shares: list[float] = [limit / speed for limit, speed in zip(limits, own, strict=True) if speed > 0]
+        return min(1.0, *shares)
 
     def _send(self, decision: GateDecision, now_ns: int) -> Sent:
         positions = self._hand.send(decision.positions, now_ns).positions

@@ -24,6 +24,18 @@ class LinkState(Enum):
     LOST = "lost"
 
 
+class Quantity(Enum):
+    """What a hand may measure of itself."""
+
+    POSITION = "position"
+    SPEED = "speed"
+    CURRENT = "current"
+    FORCE = "force"
+    TOUCH = "touch"
+    TEMPERATURE = "temperature"
+    BATTERY = "battery"
+
+
 class WatchdogAction(Enum):
     """What a hand does by itself when commands stop."""
 
@@ -50,7 +62,8 @@ class Quality:
 class HandCommand:
     """Six target positions in -1..1 (DOF_NAMES), good until `expires_ns` on the host's monotonic clock.
 
-    `sample_index` names the last sample that the command rests on, so that each motion can be traced back.
+    `sample_index` names the last sample that the command rests on, so that each motion can be traced back;
+    `issued_ns` is when that sample had arrived: from then on the command ages.
     """
 
     targets: NDArray[np.float32]
@@ -63,12 +76,25 @@ class HandCommand:
 
 @dataclass(frozen=True, slots=True)
 class HandState:
-    """What the hand reports: positions (6,) in -1..1, NaN where it measures none; `reported_ns` host time."""
+    """What the hand reports: positions (6,) in -1..1, NaN where it measures none; `reported_ns` host time.
+
+    `currents_a` and `forces_n` (6,) are by DOF, the largest of its joints; `temperature_c` is the hottest part's,
+    `battery` the share of a full charge, 0..1; each None where the hand does not measure it. `hot` and `stalled` are
+    alarms that a hand raises without a number. `fault` is its own word for a fault that it reports, "" for none.
+    `connection` counts its connections, so that one that was lost and made anew between two looks is seen.
+    """
 
     positions: NDArray[np.float32]
     reported_ns: int
     watchdog_tripped: bool = False
     fault: str = ""
+    hot: bool = False
+    stalled: bool = False
+    currents_a: NDArray[np.float32] | None = None
+    forces_n: NDArray[np.float32] | None = None
+    temperature_c: float | None = None
+    battery: float | None = None
+    connection: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +103,9 @@ class HandCapabilities:
 
     `lower` and `upper` are (6,) reachable positions in -1..1 (a hand that cannot extend has lower 0; a DOF
     that it lacks has lower = upper = 0). `max_speed_per_s` is (6,) in full flexions per second. `watchdog_s`
-    is None where the hand has no watchdog; `source` says where these facts were read.
+    is None where the hand has no watchdog, or where its time is unknown; `source` says where these facts were read.
+    `measures` is what its reports contain. `grips` are its own, by name. More than `max_command_rate_hz` commands
+    a second are too many for it.
     """
 
     name: str
@@ -87,6 +115,9 @@ class HandCapabilities:
     watchdog_s: float | None
     watchdog_action: WatchdogAction
     source: str
+    measures: frozenset[Quantity] = frozenset({Quantity.POSITION})
+    grips: tuple[str, ...] = ()
+    max_command_rate_hz: float = 1000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,5 +144,8 @@ class Hand(Protocol):
     def connect(self, timeout_s: float) -> None: ...
 
     def send(self, positions: NDArray[np.float32], now_ns: int) -> AppliedCommand: ...
+
+    def grip(self, name: str, speed: float, now_ns: int) -> None:
+        """Start one of the hand's own grips at `speed` (0 to 1 of the hand's own); NervehandError if it has none."""
 
     def close(self) -> None: ...

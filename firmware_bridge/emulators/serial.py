@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import queue
 import select
 import threading
 import time
-import tty
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -16,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from firmware_bridge.emulators._pty import PtyPort
 from firmware_bridge.emulators.serial_line import Line
 from firmware_bridge.emulators.worker import Worker
 from firmware_bridge.errors import NervehandError
@@ -82,12 +81,12 @@ class SerialEmulator:
         encode_description(0, 0, self._description)  # one that fits no frame is refused here
         self._blocks: Iterator[SignalBlock] = iter(blocks)
         self._next = next(self._blocks, None)
-        self._link, self._speed, self._line, self._digital_bytes = link, speed, line, digital_bytes
+        self._speed, self._line, self._digital_bytes = speed, line, digital_bytes
         self._orders: queue.SimpleQueue[tuple[Callable[[], None], threading.Event]] = queue.SimpleQueue()
         self._wake_r, self._wake_w = os.pipe()
         self.worker = Worker(self._run)
         self._is_running = True
-        self._master = self._slave = -1
+        self._port = PtyPort(link)
         self._waiting: deque[bytes] = deque()
         self._n_waiting = 0
         self._parser = FrameParser()
@@ -101,10 +100,10 @@ class SerialEmulator:
 
     @property
     def port(self) -> str:
-        return str(self._link)
+        return str(self._port.link)
 
     def __enter__(self) -> Self:
-        self._plug()
+        self._port.plug()
         self.worker.start()
         return self
 
@@ -127,7 +126,7 @@ class SerialEmulator:
 
     def plug(self) -> None:
         """The port is there again."""
-        self._do(self._plug)
+        self._do(self._port.plug)
 
     def restart(self) -> None:
         """The device starts anew while its port stays: it is stopped, and its counters begin at 0."""
@@ -186,13 +185,13 @@ class SerialEmulator:
     def _step(self) -> None:
         wait_s = self._produce()
         wants_write = self._n_waiting > 0 and not self._is_stalled
-        ports = [] if self._master < 0 else [self._master]
+        ports = [self._port.master] if self._port.is_plugged else []
         readable, writable, _ = select.select(
             [self._wake_r, *ports], ports if wants_write else [], [], wait_s
         )
         if writable:
             self._write()
-        if self._master in readable:
+        if self._port.master in readable:
             self._read()
         if self._wake_r in readable:
             os.read(self._wake_r, 4096)
@@ -252,21 +251,21 @@ class SerialEmulator:
         self._queue(frame if self._line is None else self._line(frame))
 
     def _queue(self, data: bytes) -> None:
-        if data and self._master >= 0:
+        if data and self._port.is_plugged:
             self._waiting.append(data)
             self._n_waiting += len(data)
 
     def _write(self) -> None:
         data = b"".join(self._waiting)
         try:
-            n = os.write(self._master, data)
+            n = os.write(self._port.master, data)
         except BlockingIOError:
             n = 0
         self._waiting = deque([data[n:]] if n < len(data) else [])
         self._n_waiting = len(data) - n
 
     def _read(self) -> None:
-        for frame in self._parser.feed(os.read(self._master, _GULP)):
+        for frame in self._parser.feed(os.read(self._port.master, _GULP)):
             self.requests.append(frame.type)
             if not self._is_stalled:
                 self._queue_frame(self._answer(frame))
@@ -306,39 +305,10 @@ class SerialEmulator:
 
     # What the orders do
 
-    def _plug(self) -> None:
-        if self._master >= 0:
-            return
-        # Only what an emulator left there, or serves there, is replaced: anything else is somebody's file.
-        if os.path.lexists(self._link) and not _is_link_to_terminal(self._link):
-            raise NervehandError(
-                f"{self._link} exists already, and is no emulated port: choose another place for the port"
-            )
-        self._master, self._slave = os.openpty()
-        tty.setraw(self._slave)
-        os.set_blocking(self._master, False)
-        new = self._link.with_name(self._link.name + ".new")
-        try:
-            new.symlink_to(os.ttyname(self._slave))
-            new.replace(self._link)
-        except OSError as error:
-            os.close(self._master)
-            os.close(self._slave)
-            self._master = self._slave = -1
-            raise NervehandError(
-                f"{self._link}: no port can be put there ({error.strerror}): choose another place for the port"
-            ) from None
-
     def _unplug(self) -> None:
-        if self._master < 0:
-            return
-        with contextlib.suppress(FileNotFoundError):
-            if os.readlink(self._link) == os.ttyname(self._slave):  # else another emulator has its place
-                self._link.unlink()
-        os.close(self._master)
-        os.close(self._slave)
-        self._master = self._slave = -1
-        self._forget()
+        if self._port.is_plugged:
+            self._port.unplug()
+            self._forget()
 
     def _restart(self) -> None:
         self._forget()
@@ -368,7 +338,3 @@ class SerialEmulator:
         self._description = replace(
             self._description, info=less, impedance_ohm=self._description.impedance_ohm[:n]
         )
-
-
-def _is_link_to_terminal(path: Path) -> bool:
-    return path.is_symlink() and os.readlink(path).startswith("/dev/pts/")

@@ -1,221 +1,239 @@
-"""The virtual hand itself: a GATT peripheral around a `KinematicHand`, run as its own process.
+"""An emulated hand as a Bluetooth LE peripheral, run as its own process.
 
-`python -m firmware_bridge.hands.virtual_peripheral` advertises on a simulated radio (Bumble controllers on
-one link) and offers a controller to each central that connects over TCP on 127.0.0.1. Its first line on
-standard output is a JSON object with `port` and `address`. docs/virtual-hand.md has the command set.
+`python -m firmware_bridge.hands.virtual_peripheral` advertises on a simulated radio (Bumble controllers on one link)
+and offers a controller to each central that connects over TCP on 127.0.0.1; its first line on standard output is a JSON
+object with `port` and `address`, or with `error` where it cannot start. `--adapter usb:0` advertises on a real adapter
+instead, whatever Bumble can open (not tried on a real radio yet). docs/virtual-hand.md has the virtual hand's command
+set, and the orders on standard input.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import dataclasses
+import contextlib
 import json
 import logging
+import os
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 
-from bumble.controller import Controller
-from bumble.core import UUID, AdvertisingData, PhysicalTransport
-from bumble.device import Connection, Device
-from bumble.gatt import Characteristic, CharacteristicValue, Service
-from bumble.hci import HCI_CONNECTION_TIMEOUT_ERROR, Address
+from bumble.core import BaseBumbleError
 from bumble.host import Host
-from bumble.link import LocalLink
-from bumble.transport.common import AsyncPipeSink, StreamPacketSource
+from bumble.transport import open_transport
 
+from firmware_bridge.emulators.hands.air import Air, PerfectAir, offer_centrals, peripheral_host
+from firmware_bridge.emulators.hands.device import HandDevice, Trace
+from firmware_bridge.emulators.hands.gatt import GattServer, Peripheral
+from firmware_bridge.emulators.hands.tracing import Untraced, tracing
 from firmware_bridge.errors import NervehandError
-from firmware_bridge.hand import HandCapabilities
-from firmware_bridge.hands import virtual_protocol as protocol
-from firmware_bridge.kinematics import KinematicHand
+from firmware_bridge.hands._ble_wire import PUBLIC, linked_address
+from firmware_bridge.hands.virtual_protocol import VIRTUAL_HAND, with_watchdog
 
 ADDRESS = "F5:4E:48:00:00:01"
-ADVERTISING_MS = 20.0
-HEARTBEAT_S = 0.02
-"""The state is notified at least this often, and after every accepted frame."""
+SPEAKS = ("virtual", "ability_hand", "hero")
+ADAPTER_S = 10.0
+"""How long an adapter may take until its radio is on."""
 
 
-class Link(LocalLink):
-    """The simulated radio. While `silent`, everything sent is lost, as with a hand out of reach."""
+def emulated(
+    speaks: str,
+    *,
+    trace: Trace | None = None,
+    has_physics: bool = False,
+    watchdog_s: float | None = VIRTUAL_HAND.watchdog_s,
+    needs_encryption: bool = False,
+) -> tuple[HandDevice, Peripheral]:
+    """The hand that speaks this command set, and what it shows of itself; body and watchdog are the virtual one's."""
+    now_ns = time.monotonic_ns()
+    trace = trace or Untraced()
+    if has_physics and speaks != "virtual":
+        raise NervehandError(f"the hand that speaks {speaks} has no physical body: only the virtual one has")
+    device: HandDevice
+    match speaks:
+        case "virtual":
+            from firmware_bridge import physics
+            from firmware_bridge.emulators.hands import virtual
 
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # Bumble leaves it untyped
-        self.silent = False
+            capabilities = with_watchdog(watchdog_s)
+            body = physics.make(capabilities, now_ns) if has_physics else None
+            device, peripheral = virtual.over_the_air(now_ns, body, trace, capabilities)
+        case "ability_hand":
+            from firmware_bridge.emulators.hands import ability_hand_air
 
-    def send_acl_data(
-        self,
-        sender_controller: Controller,
-        destination_address: Address,
-        transport: PhysicalTransport,
-        data: bytes,
-    ) -> None:
-        if not self.silent:
-            super().send_acl_data(sender_controller, destination_address, transport, data)
+            device, peripheral = ability_hand_air.over_the_air(now_ns, trace=trace)
+        case "hero":
+            from firmware_bridge.emulators.hands import hero
 
-
-class CentralPort(StreamPacketSource):
-    """One central's HCI over one TCP connection: a controller on the link for as long as it lasts."""
-
-    def __init__(self, link: Link, hand_controller: Controller) -> None:
-        super().__init__()
-        self._link = link
-        self._hand_controller = hand_controller
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._tcp = transport
-        self._controller = Controller("central", host_source=self, host_sink=self, link=self._link)
-
-    def on_packet(self, packet: bytes) -> None:
-        """HCI from the controller to the central's host."""
-        if not self._tcp.is_closing():
-            self._tcp.write(packet)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._link.remove_controller(self._controller)
-        for connection in list(self._hand_controller.le_connections.values()):
-            if connection.peer_address == self._controller.random_address:
-                self._hand_controller.on_le_disconnected(connection, HCI_CONNECTION_TIMEOUT_ERROR)
-
-
-class VirtualPeripheral:
-    """The GATT server: accepts frames, moves the joints, notifies the state."""
-
-    def __init__(self, capabilities: HandCapabilities) -> None:
-        self._capabilities = capabilities
-        self._hand = KinematicHand(capabilities, time.monotonic_ns())
-        self._sequence = 0
-        self._accepted = 0
-        self._rejected = 0
-        self._fault = False
-        self._link = Link()
-        self._controller = Controller("hand", link=self._link)
-        host = Host(self._controller, AsyncPipeSink(self._controller))
-        self._device = Device(name=capabilities.name, address=Address(ADDRESS), host=host)
-        readable = Characteristic.Permissions.READABLE
-        self._state: Characteristic[bytes] = Characteristic(
-            protocol.STATE_UUID,
-            Characteristic.Properties.READ | Characteristic.Properties.NOTIFY,
-            readable,
-            CharacteristicValue(read=lambda _connection: self._state_frame()),
-        )
-        command: Characteristic[bytes] = Characteristic(
-            protocol.COMMAND_UUID,
-            Characteristic.Properties.WRITE | Characteristic.Properties.WRITE_WITHOUT_RESPONSE,
-            Characteristic.Permissions.WRITEABLE,
-            CharacteristicValue(write=self._on_write),
-        )
-        info: Characteristic[bytes] = Characteristic(
-            protocol.INFO_UUID, Characteristic.Properties.READ, readable, protocol.encode_info(capabilities)
-        )
-        self._device.add_service(Service(protocol.SERVICE_UUID, [command, self._state, info]))
-        flags = bytes([AdvertisingData.Flags.LE_GENERAL_DISCOVERABLE_MODE | 0x04])
-        self._device.advertising_data = bytes(
-            AdvertisingData(
-                [
-                    (AdvertisingData.FLAGS, flags),
-                    (
-                        AdvertisingData.COMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS,
-                        bytes(UUID(protocol.SERVICE_UUID)),
-                    ),
-                ]
+            device, peripheral = hero.over_the_air(now_ns, trace=trace)
+        case _:
+            raise NervehandError(
+                f"no emulated hand speaks {speaks!r} over Bluetooth: use one of {', '.join(SPEAKS)}"
             )
+    return device, replace(peripheral, needs_encryption=needs_encryption)
+
+
+async def serve(
+    device: HandDevice,
+    peripheral: Peripheral,
+    air: Air | None,
+    adapter: str | None,
+    address: str,
+    port: int,
+    mtu: int,
+    until_stdin_closes: bool,
+) -> None:
+    """Run the hand until its standard input closes, or for ever; on `adapter` where `air` is None."""
+    async with contextlib.AsyncExitStack() as stack:
+        if air is not None:
+            server = GattServer(device, peripheral, peripheral_host(air, "hand", address), address, mtu)
+            await server.start()
+        else:
+            server = await _on_adapter(stack, adapter or "", device, peripheral, address, mtu)
+        started: dict[str, object] = {"address": address, "name": peripheral.name}
+        if air is not None:
+            started["port"] = await _offered(air, port)
+        print(json.dumps(started), flush=True)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(server.run())
+            if until_stdin_closes:
+                await _obey(server, air)
+                server.stop()
+
+
+async def _offered(air: Air, port: int) -> int:
+    if not 0 <= port <= 65535:
+        raise NervehandError(f"TCP port is {port}: give 1 to 65535, or 0 for any free one")
+    try:
+        return await offer_centrals(air, port)
+    except OSError as error:
+        raise NervehandError(
+            f"TCP port {port} of 127.0.0.1 cannot be had ({os.strerror(error.errno or 0)}): end what has it, or choose"
+            " another one"
+        ) from error
+
+
+async def _on_adapter(
+    stack: contextlib.AsyncExitStack,
+    adapter: str,
+    device: HandDevice,
+    peripheral: Peripheral,
+    address: str,
+    mtu: int,
+) -> GattServer:
+    """The hand on a real adapter, its radio on; NervehandError where that does not work."""
+    try:
+        async with asyncio.timeout(ADAPTER_S):
+            source, sink = await stack.enter_async_context(await open_transport(adapter))
+            server = GattServer(device, peripheral, Host(source, sink), address, mtu)
+            await server.start()
+    except NervehandError:
+        raise
+    except Exception as error:  # each kind of adapter has errors of its own
+        why = (
+            f"no answer in {ADAPTER_S:g} s" if isinstance(error, TimeoutError) else str(error) or repr(error)
         )
+        raise NervehandError(
+            f"adapter {adapter} cannot be used: {why}: give one as Bumble names it, usb:0 or"
+            " hci-socket:0 say, which is plugged in, yours to use and used by nothing else"
+        ) from error
+    return server
 
-    async def start(self, port: int) -> int:
-        """Advertise, and offer the central's controller on 127.0.0.1; returns the port."""
-        await self._device.power_on()
-        await self._device.start_advertising(
-            auto_restart=True,
-            advertising_interval_min=ADVERTISING_MS,
-            advertising_interval_max=ADVERTISING_MS,
-        )
-        server = await asyncio.get_running_loop().create_server(
-            lambda: CentralPort(self._link, self._controller), "127.0.0.1", port
-        )
-        return int(server.sockets[0].getsockname()[1])
 
-    async def beat(self) -> None:
-        """Notify the state for ever, moving or not."""
-        while True:
-            await self._notify()
-            await asyncio.sleep(HEARTBEAT_S)
-
-    async def obey(self, order: str) -> None:
-        """An order of whoever started the process, to make happen what can happen to a hand."""
-        match order:
-            case "disconnect":
-                for connection in list(self._device.connections.values()):
-                    await connection.disconnect()
-            case "silence" | "resume":
-                self._link.silent = order == "silence"
-            case "fault" | "clear":
-                self._fault = order == "fault"
-            case _:
-                raise NervehandError(
-                    f"order {order!r} is unknown: use disconnect, silence, resume, fault or clear"
-                )
-
-    def _state_frame(self) -> bytes:
-        self._hand.advance(time.monotonic_ns())
-        return protocol.encode_state(
-            protocol.StateFrame(
-                self._sequence,
-                self._hand.positions,
-                self._hand.watchdog_tripped,
-                self._fault,
-                self._accepted,
-                self._rejected,
-            )
-        )
-
-    async def _notify(self) -> None:
-        await self._device.notify_subscribers(self._state, self._state_frame())
-
-    async def _on_write(self, _connection: Connection, data: bytes) -> None:
+async def _obey(server: GattServer, air: Air | None) -> None:
+    """Orders, one a line, until there are no more; one that is not known is said, and the hand lives on."""
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+    )
+    while line := await reader.readline():
+        order = line.decode(errors="replace").strip()
         try:
-            frame = protocol.decode_command(data)
-        except protocol.FrameError:
-            self._rejected += 1
-            return
-        self._accepted += 1
-        self._sequence = frame.sequence
-        if frame.positions is not None and not self._fault:
-            self._hand.command(frame.positions, time.monotonic_ns())
-        await self._notify()
+            if air is None or not air.obey(order):
+                await server.obey(order)
+        except (NervehandError, BaseBumbleError) as error:  # a connection may end while it is ended
+            print(f"order {order!r}: {str(error) or repr(error)}", file=sys.stderr, flush=True)
 
 
-async def serve(capabilities: HandCapabilities, port: int, until_stdin_closes: bool) -> None:
-    """Run the hand until its standard input closes, or for ever."""
-    hand = VirtualPeripheral(capabilities)
-    port = await hand.start(port)
-    print(json.dumps({"port": port, "address": ADDRESS}), flush=True)
-    async with asyncio.TaskGroup() as tasks:
-        beat = tasks.create_task(hand.beat())
-        if until_stdin_closes:
-            reader = asyncio.StreamReader()
-            await asyncio.get_running_loop().connect_read_pipe(
-                lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
-            )
-            while line := await reader.readline():
-                await hand.obey(line.decode().strip())
-            beat.cancel()
+def _radio(settings_text: str, trace: Trace) -> tuple[Air, int]:
+    """A radio that notes what happens on it, and the largest ATT MTU on it."""
+    from firmware_bridge.emulators.hands.radio_air import Radio, RadioAir, RadioEvent, RadioSettings
+
+    def note(event: RadioEvent) -> None:
+        trace.add(round(event.time_s * 1e9), "radio", text=f"{event.kind}: {event.text}")
+
+    settings = RadioSettings().changed(settings_text)
+    return RadioAir(Radio(settings, note)), settings.mtu
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        description="The virtual hand, a Bluetooth LE peripheral on the loopback."
+        description="An emulated hand, a Bluetooth LE peripheral on the loopback."
     )
+    parser.add_argument("--speaks", choices=SPEAKS, default="virtual", help="its command set")
     parser.add_argument("--port", type=int, default=0, help="TCP port on 127.0.0.1 (default: any free one)")
-    parser.add_argument("--watchdog", type=float, default=protocol.VIRTUAL_HAND.watchdog_s, metavar="SECONDS")
+    parser.add_argument(
+        "--adapter", help="a Bumble moniker, usb:0 say: a real adapter instead of a simulated radio"
+    )
+    parser.add_argument(
+        "--address",
+        default=ADDRESS,
+        help="its Bluetooth address, a random static one, or a public one: AA:BB:CC:DD:EE:FF/P",
+    )
+    parser.add_argument("--radio", metavar="SETTINGS", help="a radio as it is: interval=0.015,loss=0.3 say")
+    parser.add_argument("--mtu", type=int, default=247, help="the largest ATT MTU that it agrees to")
+    parser.add_argument(
+        "--bonded", action="store_true", help="nothing without an encrypted link, which takes a bond"
+    )
+    parser.add_argument("--physics", action="store_true", help="a physical hand (extra physics)")
+    parser.add_argument(
+        "--trace", type=Path, metavar="FILE", help="write what is done to it, a JSON object a line"
+    )
+    parser.add_argument("--watchdog", type=float, default=VIRTUAL_HAND.watchdog_s, metavar="SECONDS")
     parser.add_argument(
         "--until-stdin-closes", action="store_true", help="take orders from stdin; end with it"
     )
     options = parser.parse_args()
     # The simulated controller warns of every packet that was on its way when a connection ended.
     logging.getLogger("bumble.controller").setLevel(logging.ERROR)
-    capabilities = dataclasses.replace(protocol.VIRTUAL_HAND, watchdog_s=options.watchdog)
-    asyncio.run(serve(capabilities, options.port, options.until_stdin_closes))
+    try:
+        address = linked_address(options.address, "")
+        if options.adapter is not None and address.endswith(PUBLIC):
+            raise NervehandError(
+                f"--address {options.address}: a public address is the adapter's own; give a random one"
+            )
+        with tracing(options.trace) as trace:
+            device, peripheral = emulated(
+                options.speaks,
+                trace=trace,
+                has_physics=options.physics,
+                watchdog_s=options.watchdog,
+                needs_encryption=options.bonded,
+            )
+            air: Air | None = None
+            mtu = options.mtu
+            if options.adapter is None and options.radio is None:
+                air = PerfectAir()
+            elif options.adapter is None:
+                air, most = _radio(options.radio, trace)
+                mtu = min(mtu, most)
+            asyncio.run(
+                serve(
+                    device,
+                    peripheral,
+                    air,
+                    options.adapter,
+                    address,
+                    options.port,
+                    mtu,
+                    options.until_stdin_closes,
+                )
+            )
+    except NervehandError as error:
+        print(json.dumps({"error": str(error)}), flush=True)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

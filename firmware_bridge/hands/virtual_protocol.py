@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import binascii
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.hand import N_DOF, HandCapabilities, WatchdogAction
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 SERVICE_UUID = "6e657276-6568-4e44-8000-000000000001"
 COMMAND_UUID = "6e657276-6568-4e44-8000-000000000002"
 STATE_UUID = "6e657276-6568-4e44-8000-000000000003"
@@ -26,9 +26,10 @@ SCALE = 32767
 """Counts of full flexion: position = count / SCALE; -32768 is not a position."""
 
 MOVE, PING, STATE = 0x1, 0x2, 0x8
-FLAG_WATCHDOG, FLAG_FAULT = 0x01, 0x02
+FLAG_WATCHDOG, FLAG_FAULT, FLAG_HOT, FLAG_STALLED = 0x01, 0x02, 0x04, 0x08
+_FLAGS = FLAG_WATCHDOG | FLAG_FAULT | FLAG_HOT | FLAG_STALLED
 
-_COMMAND = struct.Struct("<BHB6h")
+_COMMAND = struct.Struct("<BHB6hH")
 _STATE = struct.Struct("<BHB6hBB")
 _INFO = struct.Struct("<BHB6h6h6HB")
 _CRC = struct.Struct("<H")
@@ -41,10 +42,14 @@ class FrameError(NervehandError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CommandFrame:
-    """To the hand: MOVE with its six target positions (6,), or PING (None), which moves and feeds nothing."""
+    """To the hand: MOVE with its six target positions (6,), or PING (None), which moves and feeds nothing.
+
+    `sent_ms` is when its sender made it, in milliseconds of a monotonic clock of its own, modulo 65536.
+    """
 
     sequence: int
     positions: NDArray[np.float32] | None
+    sent_ms: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +62,8 @@ class StateFrame:
     fault: bool
     accepted: int
     rejected: int
+    hot: bool = False
+    stalled: bool = False
 
 
 def quantise(positions: NDArray[np.float32]) -> NDArray[np.int16]:
@@ -92,26 +99,29 @@ def _unseal(frame: bytes, length: int, what: str) -> bytes:
 def encode_command(frame: CommandFrame) -> bytes:
     opcode = PING if frame.positions is None else MOVE
     counts = [0] * N_DOF if frame.positions is None else quantise(frame.positions).tolist()
-    return _seal(_COMMAND.pack(PROTOCOL_VERSION << 4 | opcode, frame.sequence, 0, *counts))
+    return _seal(_COMMAND.pack(PROTOCOL_VERSION << 4 | opcode, frame.sequence, 0, *counts, frame.sent_ms))
 
 
 def decode_command(data: bytes) -> CommandFrame:
     """The frame, or FrameError for anything that `encode_command` does not make."""
-    head, sequence, flags, *counts = _COMMAND.unpack(_unseal(data, _COMMAND.size + _CRC.size, "command"))
+    head, sequence, flags, *counts, sent_ms = _COMMAND.unpack(
+        _unseal(data, _COMMAND.size + _CRC.size, "command")
+    )
     opcode = head & 0x0F
     if flags:
         raise FrameError(f"command flags are 0x{flags:02x}: none is defined")
     if opcode == PING:
         if any(counts):
             raise FrameError("a ping carries positions")
-        return CommandFrame(sequence, None)
+        return CommandFrame(sequence, None, sent_ms)
     if opcode != MOVE:
         raise FrameError(f"command opcode 0x{opcode:x} is unknown")
-    return CommandFrame(sequence, dequantise(tuple(counts)))
+    return CommandFrame(sequence, dequantise(tuple(counts)), sent_ms)
 
 
 def encode_state(frame: StateFrame) -> bytes:
     flags = FLAG_WATCHDOG * frame.watchdog_tripped | FLAG_FAULT * frame.fault
+    flags |= FLAG_HOT * frame.hot | FLAG_STALLED * frame.stalled
     return _seal(
         _STATE.pack(
             PROTOCOL_VERSION << 4 | STATE,
@@ -129,8 +139,8 @@ def decode_state(data: bytes) -> StateFrame:
     head, sequence, flags, *rest = _STATE.unpack(_unseal(data, _STATE.size + _CRC.size, "state"))
     if head & 0x0F != STATE:
         raise FrameError(f"state opcode 0x{head & 0x0F:x} is unknown")
-    if flags & ~(FLAG_WATCHDOG | FLAG_FAULT):
-        raise FrameError(f"state flags are 0x{flags:02x}: only 0x01 and 0x02 are defined")
+    if flags & ~_FLAGS:
+        raise FrameError(f"state flags are 0x{flags:02x}: only those in 0x{_FLAGS:02x} are defined")
     *counts, accepted, rejected = rest
     return StateFrame(
         sequence,
@@ -139,6 +149,8 @@ def decode_state(data: bytes) -> StateFrame:
         bool(flags & FLAG_FAULT),
         accepted,
         rejected,
+        bool(flags & FLAG_HOT),
+        bool(flags & FLAG_STALLED),
     )
 
 
@@ -183,6 +195,9 @@ def decode_info(data: bytes, source: str) -> HandCapabilities:
     )
 
 
+LONGEST_WATCHDOG_S = 65.0
+"""It is told in milliseconds, in 16 bits."""
+
 VIRTUAL_HAND = HandCapabilities(
     name="nervehand virtual hand",
     lower=np.full(N_DOF, -1, dtype=np.float32),
@@ -193,3 +208,10 @@ VIRTUAL_HAND = HandCapabilities(
     source="docs/virtual-hand.md",
 )
 """What the virtual hand is unless it is started otherwise; it opens to rest when commands stop."""
+
+
+def with_watchdog(watchdog_s: float | None) -> HandCapabilities:
+    """The virtual hand with this watchdog time; NervehandError where it cannot tell it."""
+    if watchdog_s is not None and not 0.001 <= watchdog_s <= LONGEST_WATCHDOG_S:
+        raise NervehandError(f"watchdog is {watchdog_s} s: give 0.001 to {LONGEST_WATCHDOG_S:g}")
+    return replace(VIRTUAL_HAND, watchdog_s=watchdog_s)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import select
 import threading
@@ -13,7 +12,8 @@ from collections.abc import Callable
 
 import serial
 
-from firmware_bridge.errors import LinkError, NervehandError
+from firmware_bridge.errors import LinkError
+from firmware_bridge.serial_ports import open_serial_port
 from firmware_bridge.sources._serial_protocol import (
     VERSION,
     Frame,
@@ -34,12 +34,6 @@ LATE_S = 1.0
 """How long bytes are still taken that waited when their time was over."""
 
 _WRITE_S = 1.0
-_HINTS = {
-    errno.EACCES: "give yourself the right to it: sudo usermod -aG dialout $USER, then log in again",
-    errno.EAGAIN: "another program has it open: end that one",
-    errno.EBUSY: "another program has it open: end that one",
-    errno.ENOENT: "nothing of that name is there: plug the front-end in, or see `nervehand sources`",
-}
 
 
 class SerialPort:
@@ -53,17 +47,12 @@ class SerialPort:
         self.is_closed = False
         self._may_close = threading.Lock()
         self._using = threading.RLock()  # re-entrant: a signal handler may close the port that it interrupts
-        try:
-            self._port = serial.Serial(path, baud, timeout=0, write_timeout=_WRITE_S, exclusive=True)
-        except serial.SerialException as error:
-            raise LinkError(
-                f"serial port {path} does not open: {_reason(error)}: {_HINTS.get(error.errno or 0, 'check it')}"
-            ) from error
-        except ValueError as error:
-            raise NervehandError(f"serial port {path} does not take {baud} baud: {error}") from error
-        # A USB UART otherwise holds bytes back for up to 16 ms; only some drivers have the setting.
-        with contextlib.suppress(ValueError, NotImplementedError):
-            self._port.set_low_latency_mode(True)
+        self._port = open_serial_port(
+            path,
+            baud,
+            hint_if_absent="nothing of that name is there: plug the front-end in, or see `nervehand sources`",
+            write_timeout_s=_WRITE_S,
+        )
         self._fd = self._port.fileno()
         self._wake_r, self._wake_w = os.pipe()
         self._poll = select.poll()
@@ -197,7 +186,3 @@ class FrameLink:
 
     def close(self) -> None:
         self._port.close(encode_frame(FrameType.STOP, self._sequence + 1))
-
-
-def _reason(error: serial.SerialException) -> str:
-    return os.strerror(error.errno) if error.errno else str(error)
