@@ -34,6 +34,7 @@ from decoder.normalisation import CLIP, Normalisation
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.gate import GateLimits, SafetyGate
 from firmware_bridge.hand import DOF_NAMES, N_DOF, HandCommand, HandState, LinkState, WatchdogAction
+from firmware_bridge.preuse import overridden
 from firmware_bridge.stream import SignalBlock, StreamInfo
 from nervehand.output import print_json
 
@@ -69,8 +70,9 @@ class _Chain:
         self._sample = 0
         one = np.ones(N_DOF, np.float32)
         self._gate = SafetyGate(GateLimits(-one, one, 4 * one), WatchdogAction.HOLD)
-        rest = HandState(np.zeros(N_DOF, np.float32), time.monotonic_ns())
-        self._gate.arm(time.monotonic_ns(), "bench", LinkState.CONNECTED, rest)
+        now_ns = time.monotonic_ns()
+        rest = HandState(np.zeros(N_DOF, np.float32), now_ns)
+        self._gate.arm(now_ns, "bench", LinkState.CONNECTED, rest, overridden("bench", now_ns))
 
     def hop(self) -> dict[str, float]:
         """Microseconds of one hop, whole and by stage."""

@@ -13,6 +13,8 @@ import typer
 import nervehand
 from firmware_bridge.errors import NervehandError
 from nervehand.cohort_command import cohort
+from nervehand.guard_commands import add_guard_commands
+from nervehand.hand_commands import add_hand_commands
 from nervehand.options import AnyWearer, Force, Json, OutSession, finite, free_to_write
 from nervehand.source_commands import add_source_commands
 
@@ -252,6 +254,8 @@ def replay(
 
 
 add_source_commands(app)
+add_guard_commands(app)
+add_hand_commands(app)
 app.command()(cohort)
 
 
@@ -263,9 +267,25 @@ def bench(
     network: Annotated[str, typer.Option(help="paper or compact.")] = "paper",
     runs: Annotated[int, typer.Option(help="Interleaved runs of each chain.", min=1)] = 5,
     band: Annotated[str, typer.Option(help=BAND_HELP)] = "paper",
+    hand: Annotated[
+        bool, typer.Option("--hand", help="Command to hand over the Bluetooth link model instead.")
+    ] = False,
+    guard: Annotated[
+        bool, typer.Option("--guard", help="A command through a guard process and through a thread instead.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Compute per hop by stage beside its baselines, hot (back to back) and paced (one hop at a time)."""
+    if hand:
+        from nervehand.bench_hand import run_bench_hand
+
+        run_bench_hand(runs, as_json=as_json)
+        return
+    if guard:
+        from nervehand.bench_guard import run_bench_guard
+
+        run_bench_guard(as_json=as_json)
+        return
     # One thread for ours and for every baseline; NumPy's library reads this when it loads.
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     from nervehand.bench import run_bench

@@ -12,12 +12,12 @@ from firmware_bridge.nerve.motion import GESTURES, Schedule, SteeredMotion
 from firmware_bridge.nerve.physiology import DEFAULT
 from firmware_bridge.nerve.subject import SCALE_UV, SimulatedSubject
 from firmware_bridge.sources.simulated import BLOCK_S, SimulatedSource
+from nervehand.driving import drive_hand
 from nervehand.keys import keys_pressed
 from nervehand.output import print_json
 from nervehand.picture import PictureScreen
 from nervehand.screen import NoScreen, Screen
 from nervehand.source_log import SourceLog
-from nervehand.virtual_hand import drive_virtual_hand
 
 SUBJECT, TRAINED_DAY, TRAINED_REPETITIONS = 1, 0, 10
 """The shipped bundle learned from this day of the subject; the demo plays later ones."""
@@ -82,7 +82,7 @@ def run_demo(
     if steer:
         title = "keys: " + "  ".join(f"{key} {name}" for key, (name, _) in zip(KEYS, GESTURES, strict=True))
     with keys_pressed(pressed) if steer else contextlib.nullcontext():
-        summary = drive_virtual_hand(
+        summary = drive_hand(
             title,
             source,
             bundle,

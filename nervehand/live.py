@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gc
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,18 +18,29 @@ from decoder.bundle import Bundle
 from decoder.chain import ChainEvent, DecodeChain
 from decoder.health import Cause
 from decoder.intent import IntentDigest, Intents
-from firmware_bridge.gate import GateState
-from firmware_bridge.guard import GuardLoop
-from firmware_bridge.hand import N_DOF, Hand, HandCommand, LinkState, Quality
+from firmware_bridge.gate import GateEvent, GateState
+from firmware_bridge.guard import Guard, Sent
+from firmware_bridge.hand import N_DOF, HandCommand, LinkState, Quality
 from firmware_bridge.stream import SignalBlock, Source
 from firmware_bridge.supervised import SourceEvent
+from nervehand.gate_words import LATCHED, GateWords
+from nervehand.guarding import HandView
 from nervehand.latency import Arrivals, LatencyHistogram
+from nervehand.pre_use import Overridden, PreUse
 from nervehand.recording import LiveRecorder
 from nervehand.screen import MOST_CHANNELS, Screen, Snapshot, StageLatency
 from nervehand.stopping import closed_by
 
 COMMAND_LIFETIME_S = 0.2  # a command that nothing follows expires, and the gate relaxes
 LATE_HOPS = 2  # a hop this many hops old, the delay line left out, is decoded but commands nothing
+MOST_TOLD = 8192
+"""What is remembered of what the hand was told, and of what it was asked, between two blocks."""
+ASKED_FOR = ("stop", "release", "disarm")
+"""The gate events after which nobody but a person arms."""
+NOTICED = frozenset(
+    {"arm refused", "stop", "release", "fault", "silence", "orphaned", "guard lost", "adjust"}
+)
+"""The gate events that a person is shown at once."""
 _SNAPSHOT_S = 0.125
 _NOTICE_S = 5.0
 _HISTORY = 24
@@ -60,6 +74,8 @@ class LiveSummary:
     intents_sha256: str
     recording_stopped: str = ""
     """Why a recording ended before the run did; "" where it did not, or none was asked for."""
+    release_given_up: str = ""
+    """What is to be known of a release at the end that has not reached rest; "" where it has."""
 
     def to_json(self) -> dict[str, object]:
         """One flat object, units in the keys."""
@@ -82,6 +98,7 @@ class LiveSummary:
             f"{DECIDED}: {_times(self.latency_us[DECIDED])}, late hops included\n"
             f"link {self.link}, gate {self.gate}"
             + (f"\nrecording stopped: {self.recording_stopped}" if self.recording_stopped else "")
+            + (f"\nrelease given up: {self.release_given_up}" if self.release_given_up else "")
         )
 
 
@@ -97,10 +114,23 @@ def _milliseconds(microseconds: float | None) -> str:
     return "-" if microseconds is None else f"{microseconds / 1e3:.2f} ms"
 
 
+class _Asked(NamedTuple):
+    """A command on its way to the hand, when it was decided and when the last sample that it rests on arrived."""
+
+    command: HandCommand
+    decided_ns: int
+    arrival_ns: int
+
+
 class LiveRun:
     """Decodes a source and moves a hand until the source ends or `stop` is set.
 
-    With `armed_by`, a gate that a lost link disarmed is armed again in that name once the hand is back.
+    `sent` and `gate_event` are what its guard's listeners have to call, from any thread: they only remember, until the
+    next block or `take_told`. `working` is entered while a block is worked on, so that a guard in another process
+    can tell a decoder that hangs from a source that is silent.
+
+    With `armed_by`, a gate that a lost link disarmed is armed again in that name once the hand is back, by the report
+    of `pre_use`, which hears of all hops; None: by the word of `armed_by`.
 
     An exception in the decode path reaches the gate as a fault before it reaches the caller.
     """
@@ -110,14 +140,21 @@ class LiveRun:
         title: str,
         source: Source,
         bundle: Bundle,
-        guard: GuardLoop,
-        hand: Hand,
+        guard: Guard,
+        hand: HandView,
         screen: Screen,
         cue_at: Callable[[int], str] = lambda sample_index: "",
         on_intents: Callable[[Intents], None] = lambda intents: None,
         armed_by: str = "",
         recorder: LiveRecorder | None = None,
+        working: Callable[[], AbstractContextManager[None]] = nullcontext,
+        pre_use: PreUse | None = None,
     ) -> None:
+        self._pre_use = pre_use or Overridden(armed_by)
+        self._working = working
+        self._is_asked_to_rest = False
+        self._told: deque[Sent] = deque(maxlen=MOST_TOLD)
+        self._asked: deque[_Asked] = deque(maxlen=MOST_TOLD)
         self._title, self._source, self._bundle = title, source, bundle
         self._guard, self._hand, self._screen = guard, hand, screen
         self._cue_at, self._on_intents, self._armed_by = cue_at, on_intents, armed_by
@@ -139,6 +176,7 @@ class LiveRun:
         self._started_ns = 0
         self._last_block: SignalBlock | None = None
         self._notice, self._noticed_ns, self._source_is_lost = "", 0, False
+        self._words = GateWords()
 
     def run(self, stop: threading.Event) -> LiveSummary:
         """Blocks until done; `stop` ends it within a moment, also while the source has no samples.
@@ -158,6 +196,7 @@ class LiveRun:
         finally:
             self._source.close()
             gc.unfreeze()
+        self.take_told()
         return self._summary(self._elapsed_s())
 
     def source_event(self, event: SourceEvent) -> None:
@@ -169,6 +208,42 @@ class LiveRun:
         if self._last_block is not None and len(self._levels):
             self._screen.show(self._snapshot(self._last_block))
 
+    def sent(self, sent: Sent) -> None:
+        """What the hand was told, as the guard says it."""
+        self._told.append(sent)
+
+    def gate_event(self, event: GateEvent) -> None:
+        """Show what a person should hear of, in the next snapshot; what somebody asked for is not undone by the run."""
+        if event.kind in ("arm", *ASKED_FOR):
+            self._is_asked_to_rest = event.kind != "arm"
+        text = self._words.of(event)
+        if event.kind in NOTICED:
+            self._notice, self._noticed_ns = f"{text} ({event.who})", time.monotonic_ns()
+
+    def say(self, text: str) -> None:
+        """Show it to the person, in the next snapshot."""
+        self._notice, self._noticed_ns = text, time.monotonic_ns()
+
+    def completed(self, summary: LiveSummary) -> LiveSummary:
+        """`summary` with the counts and times that came in while the guard ended."""
+        self.take_told()
+        ended = self._summary(summary.elapsed_s)
+        return replace(ended, link=summary.link, gate=summary.gate)
+
+    def take_told(self) -> None:
+        """Time and record the commands that the hand was told since the last time, each when it was told first."""
+        while self._told:
+            sent = self._told.popleft()
+            while self._asked and self._asked[0].command.sample_index < sent.sample_index:
+                self._asked.popleft()  # overtaken, or not followed
+            if not self._asked or self._asked[0].command.sample_index != sent.sample_index:
+                continue  # the way on to a target that was told before, or no command at all
+            command, decided_ns, arrival_ns = self._asked.popleft()
+            self._histograms["gate + send"].add(sent.sent_ns - decided_ns)
+            self._histograms[TOTAL].add(sent.sent_ns - arrival_ns)
+            if self._recorder is not None:
+                self._recorder.command(command, self._hand.state)
+
     def _elapsed_s(self) -> float:
         return (time.monotonic_ns() - self._started_ns) / 1e9
 
@@ -179,14 +254,16 @@ class LiveRun:
         for block in self._source.blocks():
             if stop.is_set():
                 return
-            self._decode(block)
-            self._watch(block)
+            with self._working():
+                self._decode(block)
+                self._watch(block)
 
     def _decode(self, block: SignalBlock) -> None:
         self._arrivals.add(block)
         intents = self._chain.process(block)
         if len(intents):
             self._act(block, intents)
+        self.take_told()
         if self._recorder is not None:  # last, so that a slow disk delays no command
             self._recorder.block(block, intents, self._chain.front_end)
 
@@ -197,6 +274,7 @@ class LiveRun:
         self._digest.update(intents)
         self._newest = intents
         self._on_intents(intents)
+        self._pre_use.decoded(intents, self._chain.seen)
         stages = self._chain.stage_ns
         arrivals_ns = [self._arrivals.of(index) for index in intents.sample_index.tolist()]
         for arrival_ns in arrivals_ns:
@@ -216,24 +294,20 @@ class LiveRun:
             self._recorder.dropped(int(intents.sample_index[-1]), dropped)
         if is_late:
             return
-        command = self._command(intents, hop, now_ns)
-        sent = self._guard.submit(command)
+        command = self._command(intents, hop, arrivals_ns[hop], now_ns)
+        self._asked.append(_Asked(command, int(stages[5]), arrivals_ns[hop]))
+        self._guard.submit(command)
         self._histograms["delay line"].add(block.arrival_ns - arrivals_ns[hop])
         self._histograms["wait"].add(int(stages[0]) - block.arrival_ns)
         self._histograms["filters + features"].add(int(stages[3] - stages[0]))
         self._histograms["engine"].add(int(stages[4] - stages[3]))
         self._histograms["decision"].add(int(stages[5] - stages[4]))
-        if sent is not None:
-            self._histograms["gate + send"].add(sent.sent_ns - int(stages[5]))
-            self._histograms[TOTAL].add(sent.sent_ns - arrivals_ns[hop])
-            if self._recorder is not None:
-                self._recorder.command(command, self._hand.state)
 
-    def _command(self, intents: Intents, hop: int, now_ns: int) -> HandCommand:
+    def _command(self, intents: Intents, hop: int, arrival_ns: int, now_ns: int) -> HandCommand:
         return HandCommand(
             targets=intents.positions[hop],
             sample_index=int(intents.sample_index[hop]),
-            issued_ns=now_ns,
+            issued_ns=arrival_ns,
             expires_ns=now_ns + self._lifetime_ns,
             gesture=self._gestures[int(intents.gesture[hop])],
             quality=Quality(
@@ -245,9 +319,10 @@ class LiveRun:
 
     def _keep_armed(self) -> None:
         """Arm again after a lost link: explicit for a wearer, but nobody wears a hand that `armed_by` owns."""
-        disarmed = self._guard.state is GateState.DISARMED
+        disarmed = self._guard.state is GateState.DISARMED and not self._is_asked_to_rest
         if self._armed_by and disarmed and self._hand.link is LinkState.CONNECTED:
-            self._rearmed += self._guard.request_arm(self._armed_by)
+            report = self._pre_use.report()
+            self._rearmed += report is not None and self._guard.request_arm(self._armed_by, report)
 
     def _on_chain_event(self, event: ChainEvent) -> None:
         self._restarts += event.restarts
@@ -290,7 +365,7 @@ class LiveRun:
             masked=self._masked(),
             artefacts=int(self._chain.front_end.artefacts.sum()),
             wanted=[0.0] * N_DOF if intents is None else [float(v) for v in intents.positions[-1]],
-            shown=[0.0] * N_DOF if state is None else [float(v) for v in state.positions],
+            shown=[math.nan] * N_DOF if state is None else [float(v) for v in state.positions],
             gesture="" if intents is None else self._gestures[int(intents.gesture[-1])],
             probability=0.0 if intents is None else float(intents.probability[-1]),
             cue=self._cue_at(block.first_sample),
@@ -299,12 +374,16 @@ class LiveRun:
             link=self._hand.link.value,
             hops=self._hops,
             commands_applied=self._guard.counters.commands_applied,
-            commands_dropped=self._dropped,
+            commands_dropped=self._commands_dropped,
             latency=[
                 StageLatency(stage, h.percentile_us(50), h.percentile_us(95), h.percentile_us(99))
                 for stage, h in self._histograms.items()
             ],
-            notice=self._notice if self._source_is_lost or is_news else "",
+            notice=self._notice
+            if self._source_is_lost or is_news
+            else LATCHED
+            if self._words.is_waiting
+            else "",
         )
 
     def _masked(self) -> list[str]:
@@ -315,14 +394,21 @@ class LiveRun:
             for masked, cause in zip(front_end.masked_now, front_end.causes_now, strict=True)
         ][:MOST_CHANNELS]
 
+    @property
+    def _commands_dropped(self) -> int:
+        """Late or overtaken, before the guard or in it."""
+        counters = self._guard.counters
+        return self._dropped + counters.commands_late + counters.commands_overtaken
+
     def _summary(self, elapsed_s: float) -> LiveSummary:
+        counters = self._guard.counters
         return LiveSummary(
             elapsed_s=elapsed_s,
             hops=self._hops,
             warming_hops=self._warming,
-            commands_applied=self._guard.counters.commands_applied,
-            commands_withheld=self._guard.counters.commands_withheld,
-            commands_dropped=self._dropped + self._guard.counters.commands_late,
+            commands_applied=counters.commands_applied,
+            commands_withheld=counters.commands_withheld,
+            commands_dropped=self._commands_dropped,
             restarts=self._restarts,
             rearmed=self._rearmed,
             latency_us={

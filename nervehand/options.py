@@ -12,10 +12,10 @@ import typer
 from firmware_bridge.errors import NervehandError
 
 
-def finite(number: float | None) -> float | None:
+def finite(option: typer.CallbackParam, number: float | None) -> float | None:
     """The number, unless it is infinite or none, which the limits of an option let through."""
     if number is not None and not math.isfinite(number):
-        raise NervehandError(f"{number} given where a number is needed: give a finite one")
+        raise NervehandError(f"{option.opts[0]} is {number}: give a finite number")
     return number
 
 

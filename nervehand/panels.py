@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from rich.columns import Columns
 from rich.console import Group, RenderableType
@@ -11,8 +13,9 @@ from rich.text import Text
 
 from firmware_bridge.hand import DOF_NAMES
 from nervehand.drawing import draw_hand
-from nervehand.screen import Snapshot, bar, sparkline
+from nervehand.screen import NOT_MEASURED, Snapshot, bar, sparkline
 
+NO_NUMBER = "    -"
 _WIDE = 118
 _LINK_STYLE = {"connected": "green", "connecting": "yellow", "lost": "red", "disconnected": "yellow"}
 
@@ -72,9 +75,10 @@ def _hand(s: Snapshot) -> RenderableType:
 def _positions(s: Snapshot, width: int) -> RenderableType:
     table = Table.grid(padding=(0, 1))
     for name, wanted, shown in zip(DOF_NAMES, s.wanted, s.shown, strict=True):
-        table.add_row(
-            name, Text(bar(shown), style="green"), f"{shown:+.2f}", Text(f"{wanted:+.2f}", style="dim")
-        )
+        is_measured = math.isfinite(shown)
+        there = Text(bar(shown), style="green") if is_measured else Text(NOT_MEASURED, style="dim")
+        aim = f"{wanted:+.2f}" if math.isfinite(wanted) else NO_NUMBER
+        table.add_row(name, there, f"{shown:+.2f}" if is_measured else NO_NUMBER, Text(aim, style="dim"))
     return Panel(table, title="positions: hand, decoder", title_align="left", width=width)
 
 

@@ -106,10 +106,10 @@ def _to_no_hand(
 def _to_virtual_hand(
     path: Path, session: Session, source: SessionSource, bundle: Bundle, headless: bool
 ) -> Outcome:
-    from nervehand.virtual_hand import drive_virtual_hand
+    from nervehand.driving import drive_hand
 
     parts: list[Intents] = []
-    summary = drive_virtual_hand(
+    summary = drive_hand(
         f"nervehand replay {path.name}",
         source,
         bundle,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,21 +20,23 @@ from decoder.bundle import read_bundle
 from decoder.session.model import SessionMeta
 from decoder.session.source import SessionSource, up_to
 from firmware_bridge.errors import NervehandError
-from firmware_bridge.hand import AppliedCommand, Hand, HandCapabilities, HandState, LinkState
+from firmware_bridge.hand import AppliedCommand, HandCapabilities, HandState, LinkState
 from firmware_bridge.hands.virtual_protocol import VIRTUAL_HAND
 from firmware_bridge.kinematics import KinematicHand
 from firmware_bridge.stream import SignalBlock, Source, StreamInfo
+from nervehand.driving import drive_hand
+from nervehand.guarding import Guarding, GuardOptions, hand_guarded, in_this_process, virtual_hand_guarded
+from nervehand.hand_use import chosen_hand, login_name
 from nervehand.output import naming, print_json
+from nervehand.pre_use import LiveCheck
 from nervehand.recording import recording
 from nervehand.screen import NoScreen
 from nervehand.source_log import SourceLog
 from nervehand.sources import open_source
 from nervehand.stopping import closed_by, stop_on_signals
-from nervehand.virtual_hand import drive_virtual_hand, virtual_hand
 
 GRACE_S = 10.0
 """So many seconds of samples end at the latest this much later by the host's clock: some may never come."""
-HANDS = ("virtual", "none")
 _SAY_S = 0.5
 
 
@@ -109,8 +113,80 @@ class NoHand:
             self._motion.command(positions, time.monotonic_ns())
         return AppliedCommand(positions, np.zeros(positions.shape, np.bool_), now_ns)
 
+    def grip(self, name: str, speed: float, now_ns: int) -> None:
+        raise NervehandError(f"the virtual hand has no grip {name!r}: it has none of its own")
+
     def close(self) -> None:
         """Nothing to close."""
+
+
+WORN_BY_NOBODY = ("virtual", "none")
+"""Hands that a run may arm by itself, and again after a lost link."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What a person says of the hand of a run, beside which one it is. `arm_as` names who answers for arming it.
+
+    A hand that somebody wears is checked before use, unless `override_check` names who takes that on themselves;
+    another where `is_checked`. `side` is the hand's, where its file does not say it.
+    """
+
+    arm_as: str = ""
+    transport: str | None = None
+    is_bonded: bool = False
+    acknowledged_by: str = ""
+    is_checked: bool = False
+    override_check: str = ""
+    side: str = ""
+    guard: GuardOptions = field(default_factory=GuardOptions)
+
+
+def _driven(
+    hand: str, options: RunOptions, gestures: Sequence[str]
+) -> tuple[contextlib.AbstractContextManager[Guarding], str]:
+    """Who guards the hand of that name, address or file; and who accepts that its watchdog is unknown.
+
+    `gestures` are the decoder's: a grip can be started by no other. NervehandError for what would do nothing.
+    """
+    guard = options.guard
+    if (hand == "none" or not guard.is_process) and (guard.lines or guard.name):
+        raise NervehandError(
+            "stop lines and a name are for a guard process: leave out --one-process and --hand none"
+        )
+    if hand in WORN_BY_NOBODY:
+        for option, is_given in (
+            ("--transport", options.transport is not None),
+            ("--bonded", options.is_bonded),
+            ("--acknowledge-watchdog", bool(options.acknowledged_by)),
+            ("--side", bool(options.side)),
+        ):
+            if is_given:
+                raise NervehandError(
+                    f"{option} does nothing with --hand {hand}: leave it out, or give --hand an address or a file"
+                )
+    if hand == "none":
+        return contextlib.nullcontext(partial(in_this_process, NoHand())), ""
+    if hand == "virtual":
+        return virtual_hand_guarded(guard), ""
+    config = chosen_hand(hand, options.transport, options.is_bonded, options.acknowledged_by, options.side)
+    if not options.arm_as:
+        raise NervehandError(f"nobody answers for arming {config.address}: add --arm-as NAME")
+    unknown = [gesture for gesture in config.grips if gesture not in gestures]
+    if unknown:
+        raise NervehandError(
+            f"{hand}: [grips] names {', '.join(map(repr, unknown))}, which the decoder cannot decide: its gestures are"
+            f" {', '.join(map(repr, gestures))}"
+        )
+    return hand_guarded(config, guard), config.watchdog_acknowledged_by
+
+
+def _check(hand: str, options: RunOptions) -> LiveCheck | None:
+    """The check of a run; None where it is overridden, or nobody wears the hand."""
+    if options.is_checked and options.override_check:
+        raise NervehandError("--check and --override-check are asked for: give one of them")
+    is_needed = options.is_checked or hand not in WORN_BY_NOBODY
+    return LiveCheck() if is_needed and not options.override_check else None
 
 
 def run_live(
@@ -121,38 +197,54 @@ def run_live(
     seconds: float | None,
     start_s: float,
     mains_hz: float | None,
+    options: RunOptions,
     *,
     any_wearer: bool,
     headless: bool,
     as_json: bool,
 ) -> None:
     """Decode a source into a hand until it ends, `seconds` are over, or somebody stops it; print a summary."""
-    if hand not in HANDS:
-        raise NervehandError(f"there is no hand {hand!r}: use {' or '.join(HANDS)}")
     bundle = read_bundle(bundle_path)
+    driven, acknowledgement = _driven(hand, options, bundle.manifest.gestures)
+    check = _check(hand, options)
     log = SourceLog(has_screen=not (headless or as_json))
     source = open_source(address, start_s=start_s, on_event=log)
     with naming(bundle_path):
         bundle.require_stream(source.info)
+        if any_wearer and not isinstance(source, SessionSource):
+            raise NervehandError(
+                f"--any-wearer is for a session: {address} does not say who wears it, leave it out"
+            )
         if isinstance(source, SessionSource) and not any_wearer:
             bundle.require_wearer(source.meta.subject, source.meta.side, source.meta.array)
-    driven: contextlib.AbstractContextManager[Hand]
-    driven = virtual_hand() if hand == "virtual" else contextlib.nullcontext(NoHand())
-    summary = drive_virtual_hand(
+    summary = drive_hand(
         f"nervehand run {address}",
         BoundedSource(source, seconds, mains_hz),
         bundle,
         screen=NoScreen() if headless or as_json else None,
-        who="run",
+        who=options.arm_as or "run",
         record=record,
         hand=driven,
         source_log=log,
+        acknowledgement=acknowledgement,
+        is_rearmed=hand in WORN_BY_NOBODY,
+        overridden_by=options.override_check or f"{hand} hand",
+        check=check,
+        say=partial(print, file=sys.stderr) if headless and not as_json else lambda text: None,
+        keys_who=f"{options.arm_as or login_name()} at the keyboard" if sys.stdin.isatty() else "",
     )
     conditioning = bundle.coefficients.describe()
+    found = [] if check is None or check.finished is None else check.finished.items
+    if check is not None and check.failure:
+        raise NervehandError(f"{check.failure} (or have it overridden: --override-check NAME)")
     if as_json:
+        about: dict[str, object]
         about = {"source": address, "bundle_sha256": bundle.sha256, "conditioning": conditioning}
+        about |= {"pre_use_check": [{"name": i.name, "passed": i.passed, "found": i.text} for i in found]}
         print_json(summary.to_json() | about | {"source_events": log.to_json()})
         return
+    for item in found:
+        print(f"pre-use check, {item.name}: {item.text}")
     print("\n".join([summary.describe(), *log.describe(), f"conditioning: {conditioning}"]))
     if record is not None and not summary.recording_stopped:
         print(f"recorded to {record}")

@@ -22,6 +22,7 @@ ENDING_S = 5.0
 """How long the drawing process may take to draw what it has and end."""
 MOST_CHANNELS = 16
 """What fits beside the other panels; a snapshot holds no more, so that many channels cost the decoder nothing."""
+NOT_MEASURED = "not measured"
 _SPARKS = " ▁▂▃▄▅▆▇█"
 
 
@@ -42,7 +43,8 @@ class Snapshot:
     `channels` are the first MOST_CHANNELS of `n_channels`. Per channel: `levels_uv`, the r.m.s. (of an envelope, the
     mean) over the last snapshot interval; `history_uv`, with the ones before, oldest first; `masked`, why, or "".
     `artefacts` counts those blanked so far. `wanted` and
-    `shown` are six positions each, the decoder's and the hand's. `notice` is what a person should hear of now.
+    `shown` are six positions each, the decoder's and the hand's, NaN where it measures none. `notice` is what a person
+    should hear of now.
     """
 
     title: str

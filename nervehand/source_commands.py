@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
+from nervehand.hand_commands import Acknowledge, Bonded, Transport
 from nervehand.options import AnyWearer, Json, Mains, OutSession, finite, free_to_write
 
+FORMS = "serial:DEVICE#cts or gpio:FILE"
 Address = Annotated[
     str, typer.Argument(metavar="SOURCE", help="Its address; `nervehand sources` lists the forms.")
 ]
@@ -65,7 +67,41 @@ def doctor(as_json: Json = False) -> None:
 def run(
     source: Address,
     bundle: Annotated[Path, typer.Option("--bundle", metavar="DECODER.nhb", help="The decoder.")],
-    hand: Annotated[str, typer.Option(help="virtual (over Bluetooth LE) or none.")] = "virtual",
+    hand: Annotated[
+        str,
+        typer.Option(
+            help="virtual (a simulated one over Bluetooth LE), none, its address (ability_hand:/dev/ttyUSB0), "
+            "or its TOML file (nervehand hand config)."
+        ),
+    ] = "virtual",
+    arm_as: Annotated[
+        str, typer.Option("--arm-as", metavar="NAME", help="Who answers for arming a real hand.")
+    ] = "",
+    transport: Transport = None,
+    bonded: Bonded = False,
+    acknowledge: Acknowledge = "",
+    side: Annotated[
+        str, typer.Option(help="left or right: which the hand is, where its file does not say.")
+    ] = "",
+    check: Annotated[
+        bool, typer.Option("--check", help="Check before use also with a hand that nobody wears.")
+    ] = False,
+    override_check: Annotated[
+        str, typer.Option("--override-check", metavar="NAME", help="Who arms without the check before use.")
+    ] = "",
+    one_process: Annotated[
+        bool, typer.Option("--one-process", help="Guard the hand in this process, not in one of its own.")
+    ] = False,
+    guard: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="What `nervehand stop` and `release` know this run's guard by."),
+    ] = "",
+    stop_line: Annotated[
+        list[str] | None, typer.Option(metavar="LINE", help=f"Stops the hand when it opens: {FORMS}.")
+    ] = None,
+    release_line: Annotated[
+        list[str] | None, typer.Option(metavar="LINE", help="Releases the hand when it opens.")
+    ] = None,
     record: Annotated[
         Path | None, typer.Option("--record", metavar="OUT.nwb", help="Record the session while it runs.")
     ] = None,
@@ -76,13 +112,21 @@ def run(
     headless: Annotated[bool, typer.Option("--headless", help="No screen.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Decode a source in real time and move a hand through the safety gate."""
-    from nervehand.running import run_live
+    """Decode a source in real time and move a hand through the safety gate.
+
+    A real hand is checked first: the wearer rests for 10 s, and the hand is then armed by what was found.
+
+    Keys: space stops the hand, r releases it, a arms it again, l locks or unlocks it. Ctrl-C releases and ends.
+    """
+    from nervehand.guarding import GuardOptions
+    from nervehand.running import RunOptions, run_live
 
     if record is not None:
         free_to_write(record, force=None)
+    guarding = GuardOptions(not one_process, guard, tuple(stop_line or ()), tuple(release_line or ()))
+    options = RunOptions(arm_as, transport, bonded, acknowledge, check, override_check, side, guarding)
     run_live(
-        source, bundle, hand, record, seconds, start, mains,
+        source, bundle, hand, record, seconds, start, mains, options,
         any_wearer=any_wearer, headless=headless, as_json=as_json,
     )  # fmt: skip
 

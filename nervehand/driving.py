@@ -1,0 +1,182 @@
+"""Drives a hand from a source: whoever guards the hand, its link, and a live run in between."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from decoder.bundle import Bundle
+from decoder.chain import compile_kernels
+from decoder.intent import Intents
+from firmware_bridge.errors import LinkError
+from firmware_bridge.gate import GateEvent
+from firmware_bridge.guard import Guard, Sent
+from firmware_bridge.preuse import PreUseReport
+from firmware_bridge.stream import Source
+from nervehand.gate_words import GateWords
+from nervehand.guarding import Guarding, GuardOptions, virtual_hand_guarded
+from nervehand.hand_keys import HAND_KEYS, HandKeys
+from nervehand.keys import keys_pressed
+from nervehand.live import ASKED_FOR, LiveRun, LiveSummary
+from nervehand.output import saying
+from nervehand.pre_use import LiveCheck, Overridden, PreUse
+from nervehand.recording import LiveRecorder, recording
+from nervehand.screen import Screen, process_screen
+from nervehand.source_log import SourceLog
+from nervehand.stopping import stop_on_signals
+
+_ARM_S = 5.0
+
+
+def drive_hand(
+    title: str,
+    source: Source,
+    bundle: Bundle,
+    *,
+    screen: Screen | None,
+    who: str,
+    cue_at: Callable[[int], str] = lambda sample_index: "",
+    on_intents: Callable[[Intents], None] = lambda intents: None,
+    record: Path | None = None,
+    first_sample: int | None = None,
+    scale_uv: float | None = None,
+    hand: contextlib.AbstractContextManager[Guarding] | None = None,
+    source_log: SourceLog | None = None,
+    acknowledgement: str = "",
+    is_rearmed: bool = True,
+    keys_who: str = "",
+    overridden_by: str = "virtual hand",
+    check: LiveCheck | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> LiveSummary:
+    """Let `source` move a hand through the gate until it ends.
+
+    `hand` None starts a virtual one, guarded in this process. It is armed in the name of `who`, and again after a lost
+    link where `is_rearmed`; `acknowledgement` names who accepts that it is unknown what it does without commands. With
+    `keys_who` the keys of the terminal, which there must be, stop, release, arm and lock it in that name.
+
+    With `check` the hand is armed by what that finds, while it decodes; where it fails the run ends, and says why in
+    `check.failure`. `say` gets what the wearer should do, as the screen does. Else `overridden_by` answers for it.
+
+    `screen` None opens one in a process of its own. `record` names a session to write, whose samples begin at
+    `first_sample`, int16 where `scale_uv` is given. What `source_log` hears of the source is recorded and shown.
+
+    Ctrl-C, SIGTERM and a terminal that closes end the run early, with a release. Raises LinkError where the hand
+    cannot be reached.
+    """
+    bundle.require_stream(source.info)
+    with saying("preparing (the first time on a machine, kernels are compiled)", screen is not None):
+        compile_kernels(bundle, source.info)
+    if keys_who:
+        title += f"   {HAND_KEYS}"
+    listeners = _Listeners()
+    answered = Overridden(overridden_by)
+    pre_use: PreUse = answered if check is None else check
+
+    def reported() -> PreUseReport:
+        """What the key that arms goes by; where there is nothing yet, the gate refuses it."""
+        return pre_use.report() or PreUseReport(time.monotonic_ns(), ())
+
+    with (
+        stop_on_signals() as stop,
+        hand or virtual_hand_guarded(GuardOptions(is_process=False)) as guarding,
+        _recorder(record, source, bundle, first_sample, scale_uv) as recorder,
+    ):
+        if recorder is not None:
+            listeners.listen(recorder.gate_event, recorder.sent)
+        # The screen is opened before the guard, so that it closes after the release.
+        with (
+            contextlib.nullcontext(screen) if screen is not None else process_screen() as shown,
+            guarding(listeners.event, listeners.sent) as guarded,
+        ):
+            guard = guarded.guard
+            live = LiveRun(
+                title, source, bundle, guard, guarded.hand, shown, cue_at, on_intents,
+                who if is_rearmed else "", recorder, guarded.working, pre_use,
+            )  # fmt: skip
+            listeners.listen(live.gate_event, live.sent)
+            if source_log is not None:
+                source_log.listen(live.source_event)
+            pressed = HandKeys(guard, keys_who, reported, acknowledgement)
+
+            def tell(text: str) -> None:
+                live.say(text)
+                say(text)
+
+            with keys_pressed(pressed) if keys_who else contextlib.nullcontext():
+                if check is None:
+                    _arm(guard, who, answered, acknowledgement, stop, listeners)
+                    summary = live.run(stop)
+                else:
+                    with check.running(
+                        bundle, guarded, who, acknowledgement, stop,
+                        lambda: listeners.is_asked_to_rest, listeners.event, tell,
+                    ):  # fmt: skip
+                        summary = live.run(stop)
+        summary = live.completed(summary)
+    summary = replace(summary, release_given_up=listeners.release_given_up)
+    # The recorder has closed: what it could not write at the end is known too.
+    return summary if recorder is None else replace(summary, recording_stopped=recorder.stopped)
+
+
+class _Listeners:
+    """Passes on what a guard tells, to whoever listens by then."""
+
+    def __init__(self) -> None:
+        self._on_event: list[Callable[[GateEvent], None]] = []
+        self._on_sent: list[Callable[[Sent], None]] = []
+        self.refusals: deque[str] = deque(maxlen=1)
+        self.is_asked_to_rest = False
+        self.release_given_up = ""
+        self._words = GateWords()
+
+    def listen(self, on_event: Callable[[GateEvent], None], on_sent: Callable[[Sent], None]) -> None:
+        self._on_event.append(on_event)
+        self._on_sent.append(on_sent)
+
+    def event(self, event: GateEvent) -> None:
+        if event.kind == "arm refused":
+            self.refusals.append(event.text)
+        self.is_asked_to_rest |= event.kind in ASKED_FOR
+        text = self._words.of(event)
+        if event.kind == "release given up":
+            self.release_given_up = text
+        for listener in self._on_event:
+            listener(event)
+
+    def sent(self, sent: Sent) -> None:
+        for listener in self._on_sent:
+            listener(sent)
+
+
+def _arm(
+    guard: Guard,
+    who: str,
+    answered: Overridden,
+    acknowledgement: str,
+    stop: threading.Event,
+    listeners: _Listeners,
+) -> None:
+    """Arm as soon as the hand has reported, unless somebody asks for rest before; LinkError with the gate's reason
+    where that takes longer than _ARM_S."""
+    deadline = time.monotonic() + _ARM_S
+    while not (stop.is_set() or listeners.is_asked_to_rest) and not guard.request_arm(
+        who, answered.report(), acknowledgement
+    ):
+        if time.monotonic() > deadline:
+            why = "; ".join(listeners.refusals) or "it says nothing"
+            raise LinkError(f"the gate would not arm within {_ARM_S:g} s: {why}")
+        time.sleep(0.05)
+
+
+def _recorder(
+    path: Path | None, source: Source, bundle: Bundle, first_sample: int | None, scale_uv: float | None
+) -> contextlib.AbstractContextManager[LiveRecorder | None]:
+    if path is None:
+        return contextlib.nullcontext()
+    return recording(path, source.info, bundle, first_sample, scale_uv)
