@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from firmware_bridge.hands import names
+
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = ("firmware_bridge", "decoder", "calibration", "nervehand")
 
@@ -45,8 +47,9 @@ def loaded_by(statement: str) -> set[str]:
 
 
 def test_the_guard_side_loads_no_compiler_runtime_or_file_library() -> None:
-    loaded = loaded_by("import firmware_bridge.guard, firmware_bridge.gate, firmware_bridge.hands.virtual")
-    assert loaded & {"numba", "onnxruntime", "h5py", "torch", "scipy"} == set()
+    hands = ", ".join(f"firmware_bridge.hands.{name}" for name in names())
+    loaded = loaded_by(f"import firmware_bridge.guard_process, firmware_bridge.gate, {hands}")
+    assert loaded & {"numba", "onnxruntime", "h5py", "torch", "scipy", "mujoco", "PIL"} == set()
 
 
 def test_the_decode_side_loads_no_training_library_no_filter_design_and_no_runtime_it_does_not_need() -> None:
@@ -56,4 +59,7 @@ def test_the_decode_side_loads_no_training_library_no_filter_design_and_no_runti
 
 def test_the_command_line_starts_without_the_heavy_libraries() -> None:
     loaded = loaded_by("import nervehand.cli")
-    assert loaded & {"torch", "numba", "onnxruntime", "pynwb", "h5py", "scipy", "bumble"} == set()
+    assert (
+        loaded & {"torch", "numba", "onnxruntime", "pynwb", "h5py", "scipy", "bumble", "mujoco", "PIL"}
+        == set()
+    )

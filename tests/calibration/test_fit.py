@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from calibration.evaluation import evaluate
-from calibration.fit import FitOptions, SourceSession, fit
+from calibration.fit import MIN_REST, FitOptions, SourceSession, fit, rest_features
 from calibration.front_end import default_front_end
 from calibration.training import Progress
 from decoder.bundle import Bundle, read_bundle, write_bundle
@@ -169,3 +169,24 @@ def test_a_dead_channel_does_not_stop_a_fit() -> None:
     made = fitted(changed(whole, signal=signal), steps=2)
     assert np.isfinite(made.normalisation.mean).all()
     assert (made.normalisation.scale[-14:] == 0).all()
+
+
+def test_a_decoder_knows_what_rest_was_like(bundle: Bundle) -> None:
+    assert bundle.rest is not None
+    assert bundle.rest.mean.mean() < -0.1  # rest is quieter than the mean of all training
+    assert (bundle.rest.spread > 0).all()
+
+
+def test_rest_is_the_mean_and_spread_of_what_is_not_masked() -> None:
+    z = np.arange(2 * MIN_REST, dtype=np.float32)[:, None] * np.ones((1, 2), np.float32)
+    masked = np.zeros(z.shape, np.bool_)
+    masked[MIN_REST:, 0] = True
+    rows = np.arange(2 * MIN_REST)
+    rest = rest_features(z, masked, rows)
+    assert rest is not None
+    assert rest.mean.tolist() == pytest.approx([z[:MIN_REST, 0].mean(), z[:, 1].mean()])
+    assert rest.spread.tolist() == pytest.approx([z[:MIN_REST, 0].std(), z[:, 1].std()])
+    assert rest_features(z, masked, rows[: MIN_REST - 1]) is None
+    nothing = rest_features(z, np.ones_like(masked), rows)
+    assert nothing is not None
+    assert nothing.mean.tolist() == nothing.spread.tolist() == [0, 0]

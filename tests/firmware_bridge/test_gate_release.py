@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from firmware_bridge.gate import Cause, GateState
 from firmware_bridge.hand import LinkState, Quality
-from tests.firmware_bridge.gate_rig import LIMITS, Rig
+from firmware_bridge.preuse import overridden
+from tests.firmware_bridge.gate_rig import LIMITS, MS, Rig
 
 
 def disarmed(rig: Rig) -> None:
@@ -93,9 +96,54 @@ def test_a_release_is_not_cut_short_by_a_disarm_and_ends_by_it_at_rest() -> None
     rig = Rig().follow(0.4)
     rig.gate.release(rig.now_ns, "Ann")
     rig.step()
-    assert [event.kind for event in rig.gate.disarm(rig.now_ns, "Ann")] == ["disarm refused"]
+    (refused,) = rig.gate.disarm(rig.now_ns, "Ann")
+    assert (refused.kind, refused.text) == ("disarm refused", "a release is under way: let it reach rest")
+    assert (refused.time_ns, refused.who) == (rig.now_ns, "Ann")
+    assert rig.gate.at_rest is False
     rig.run(1.0)
     assert rig.gate.at_rest
-    rig.gate.disarm(rig.now_ns, "Ann")
+    disarmed = rig.gate.disarm(rig.now_ns, "Ann")
+    assert [event.kind for event in disarmed] == ["disarm", "disarmed"]
+    assert {event.time_ns for event in disarmed} == {rig.now_ns}
     assert not rig.step().send
+    assert rig.gate.at_rest is False
     assert rig.gate.state is GateState.DISARMED
+
+
+def test_arming_waits_for_a_release_to_reach_rest() -> None:
+    rig = Rig().follow(0.4)
+    rig.gate.release(rig.now_ns, "Ann")
+    rig.step()
+    (event,) = rig.gate.arm(rig.now_ns, "Bob", rig.link, rig.state, overridden("Bob", rig.now_ns))
+    assert (event.kind, event.text) == ("arm refused", "a release is under way: let it reach rest")
+    rig.run(1.0)
+    assert rig.arm() == ["arm", "holding"]
+
+
+def test_a_release_that_waited_for_the_link_is_sent_before_anybody_may_arm() -> None:
+    rig = Rig().follow(0.4)
+    rig.link = LinkState.LOST
+    rig.run(0.5)
+    rig.gate.release(rig.now_ns, "Ann")
+    rig.link = LinkState.CONNECTED
+    rig.now_ns += 10 * MS
+    assert rig.arm() == ["arm refused"]
+    assert rig.step().state is GateState.RELEASED
+    assert rig.last.send
+
+
+def test_a_large_acceleration_keeps_no_release_from_its_way() -> None:
+    for acceleration in (1e19, 1e20, 3e38):
+        rig = Rig(replace(LIMITS, max_acceleration_per_s2=acceleration)).follow(0.4)
+        rig.gate.release(rig.now_ns, "Ann")
+        rig.run(1.0)
+        np.testing.assert_array_equal(rig.positions, 0)
+
+
+def test_a_release_whose_sending_fails_is_not_at_rest() -> None:
+    rig = Rig()
+    rig.gate.release(rig.now_ns, "Ann")
+    rig.step()
+    assert rig.gate.at_rest
+    rig.gate.not_sent()
+    assert not rig.gate.at_rest

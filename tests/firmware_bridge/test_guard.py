@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -10,12 +11,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from firmware_bridge.adjustments import Adjustments
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.gate import Cause, GateEvent, GateLimits, GateState, SafetyGate
-from firmware_bridge.guard import GuardLoop, Sent
-from firmware_bridge.hand import AppliedCommand, HandCapabilities, HandCommand, HandState, LinkState
+from firmware_bridge.guard import Guard, GuardLoop, Sent
+from firmware_bridge.hand import (
+    AppliedCommand,
+    HandCapabilities,
+    HandCommand,
+    HandState,
+    LinkState,
+    WatchdogAction,
+)
 from firmware_bridge.hands.virtual_protocol import VIRTUAL_HAND
 from firmware_bridge.kinematics import KinematicHand
+from firmware_bridge.preuse import overridden
 
 MS = 1_000_000
 NS = 1_000_000_000
@@ -68,11 +78,13 @@ class WiredHand:
 
 
 class Rig:
-    def __init__(self, make_hand: Callable[[Clock], WiredHand] = WiredHand) -> None:
+    def __init__(
+        self, make_hand: Callable[[Clock], WiredHand] = WiredHand, limits: GateLimits | None = None
+    ) -> None:
         self.clock = Clock()
         self.hand = make_hand(self.clock)
         self.events: list[GateEvent] = []
-        gate = SafetyGate(GateLimits.for_hand(VIRTUAL_HAND), VIRTUAL_HAND.watchdog_action)
+        gate = SafetyGate(limits or GateLimits.for_hand(VIRTUAL_HAND), VIRTUAL_HAND.watchdog_action)
         self.told: list[Sent] = []
         self.guard = GuardLoop(
             gate, self.hand, on_event=self.events.append, on_sent=self.told.append, clock=self.clock
@@ -83,7 +95,7 @@ class Rig:
         return HandCommand(np.full(6, target, np.float32), sample_index, now_ns, now_ns + life_ns)
 
     def armed(self) -> Rig:
-        assert self.guard.request_arm("Ann")
+        assert self.guard.request_arm("Ann", overridden("Ann", self.clock.now_ns))
         self.guard.submit(self.command(0.0))
         return self
 
@@ -107,7 +119,7 @@ def test_a_command_reaches_the_hand_before_submit_returns() -> None:
 def test_between_commands_the_ramp_goes_on_and_silence_is_answered() -> None:
     rig = Rig().armed()
     rig.guard.submit(rig.command(0.5))
-    rig.run(0.2)
+    rig.run(0.19)
     np.testing.assert_allclose(rig.hand.sent[-1], 0.5, atol=1e-6)
     rig.run(0.1)
     assert rig.guard.decision is not None
@@ -121,8 +133,24 @@ def test_a_command_that_comes_too_late_is_dropped_counted_and_leaves_the_last_on
     rig.guard.submit(rig.command(0.5))
     assert rig.guard.submit(late) is None
     assert rig.guard.counters.commands_late == 1
-    rig.run(0.2)
+    rig.run(0.19)
     np.testing.assert_allclose(rig.hand.sent[-1], 0.5, atol=1e-6)
+
+
+def test_a_command_that_is_withdrawn_is_silence_at_once_and_counts_as_none_of_its_own() -> None:
+    rig = Rig().armed()
+    command = rig.command(0.5, sample_index=7)
+    rig.guard.submit(command)
+    rig.run(0.05)
+    before = replace(rig.guard.counters)
+    rig.guard.withdraw(command)
+    assert rig.guard.decision is not None
+    assert rig.guard.decision.cause is Cause.SILENCE
+    assert replace(rig.guard.counters, steps=before.steps) == before
+    rig.guard.withdraw(replace(command, expires_ns=command.issued_ns))
+    assert rig.guard.decision.cause is Cause.SILENCE
+    rig.guard.submit(rig.command(0.5, sample_index=8))
+    assert rig.guard.decision.cause is None
 
 
 def test_a_command_that_is_not_followed_is_withheld_not_applied() -> None:
@@ -142,7 +170,7 @@ def test_a_command_during_a_release_is_withheld_not_applied() -> None:
 def test_nothing_is_sent_unarmed_and_a_refusal_says_why() -> None:
     rig = Rig()
     rig.hand.link = LinkState.LOST
-    assert not rig.guard.request_arm("Ann")
+    assert not rig.guard.request_arm("Ann", overridden("Ann", rig.clock.now_ns))
     assert rig.events[-1].kind == "arm refused"
     rig.guard.submit(rig.command(0.5))
     assert rig.hand.sent == []
@@ -188,7 +216,7 @@ def test_all_that_is_sent_is_told_in_order_with_the_command_that_it_follows() ->
         (GateState.RELAXING, -1),
         (GateState.RELEASED, -1),
     ]
-    assert sum(one.sample_index == 7 for one in rig.told) == 25  # at once, and every 10 ms until it is stale
+    assert sum(one.sample_index == 7 for one in rig.told) == 19  # every 10 ms until the silence is too long
 
 
 def test_what_is_told_is_what_the_hand_made_of_it() -> None:
@@ -210,6 +238,7 @@ def test_a_hand_that_raises_is_a_fault_and_the_loop_lives_on(caplog: pytest.LogC
     rig.guard.submit(rig.command(0.2))
     rig.run(0.1)
     rig.hand.broken = True
+    rig.clock.now_ns += 10 * MS
     assert rig.guard.submit(rig.command(0.4)) is None
     assert rig.guard.counters.errors == 1
     assert "the wire is cut" in caplog.text
@@ -229,7 +258,7 @@ def test_a_listener_that_raises_does_not_stop_the_hand(caplog: pytest.LogCapture
 
     gate = SafetyGate(GateLimits.for_hand(VIRTUAL_HAND), VIRTUAL_HAND.watchdog_action)
     guard = GuardLoop(gate, hand, on_event=listener, on_sent=listener, clock=clock)
-    assert guard.request_arm("Ann")
+    assert guard.request_arm("Ann", overridden("Ann", clock.now_ns))
     events_failed = guard.counters.errors
     assert events_failed >= 1
     assert guard.submit(HandCommand(np.zeros(6, np.float32), 0, clock(), clock() + NS)) is not None
@@ -254,7 +283,7 @@ def test_its_thread_keeps_time_by_itself_and_ends_with_a_release_and_a_disarm(
     gate = SafetyGate(GateLimits.for_hand(VIRTUAL_HAND), VIRTUAL_HAND.watchdog_action)
     events: list[GateEvent] = []
     with GuardLoop(gate, hand, rate_hz=500, on_event=events.append) as guard:
-        guard.request_arm("Ann")
+        guard.request_arm("Ann", overridden("Ann", time.monotonic_ns()))
         for _ in range(1000):  # again and again: a machine that stands still lets any command grow stale
             now_ns = time.monotonic_ns()
             target = 0.0 if guard.counters.commands_applied == 0 else 0.6
@@ -269,3 +298,231 @@ def test_its_thread_keeps_time_by_itself_and_ends_with_a_release_and_a_disarm(
     sent = len(hand.sent)
     guard.close()
     assert len(hand.sent) == sent
+
+
+class GripHand(WiredHand):
+    capabilities = replace(VIRTUAL_HAND, grips=("power", "relax"), max_speed_per_s=np.full(6, 4, np.float32))
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        super().__init__(clock)
+        self.grips: list[tuple[str, float, int]] = []
+
+    def grip(self, name: str, speed: float, now_ns: int) -> None:
+        self.grips.append((name, speed, now_ns))
+
+
+def grip_rig(**limits: object) -> Rig:
+    changed = replace(GateLimits.for_hand(GripHand.capabilities), grips={"rest": "relax"}, **limits)
+    return Rig(GripHand, changed)
+
+
+def test_a_grip_is_started_at_the_share_of_the_hands_speed_that_keeps_every_limit() -> None:
+    for speed, wearers, share in (
+        (4.0, math.inf, 1.0),
+        (1.0, math.inf, 0.25),
+        (9.0, math.inf, 1.0),
+        (2.0, 1.0, 0.25),
+    ):
+        rig = grip_rig(max_speed_per_s=[9, 9, 9, speed, 9, 9])
+        rig.guard.adjust("Bo", Adjustments(max_speed_per_s=(*(math.inf,) * 3, wearers, *(math.inf,) * 2)))
+        rig.armed()
+        assert rig.hand.grips == [("relax", share, rig.clock.now_ns)]
+        assert rig.hand.sent == []
+        assert rig.guard.counters.commands_applied == 1
+        assert "grip" in [event.kind for event in rig.events]
+
+
+def test_a_joint_that_the_hand_lacks_does_not_slow_its_grips() -> None:
+    lacks = replace(GripHand.capabilities, max_speed_per_s=np.array([4, 4, 4, 4, 4, 0], np.float32))
+    hand = GripHand()
+    hand.capabilities = lacks
+    limits = replace(GateLimits.for_hand(lacks), grips={"rest": "relax"})
+    with GuardLoop(SafetyGate(limits, WatchdogAction.HOLD), hand) as guard:
+        guard.request_arm("Ann", overridden("Ann", time.monotonic_ns()))
+        now_ns = time.monotonic_ns()
+        guard.submit(HandCommand(np.zeros(6, np.float32), 0, now_ns, now_ns + NS))
+    assert [speed for _, speed, _ in hand.grips] == [1.0]
+
+
+def test_a_grip_that_the_hand_does_not_have_is_refused_at_once() -> None:
+    limits = replace(GateLimits.for_hand(VIRTUAL_HAND), grips={"fist": "power"})
+    for hand, known in ((WiredHand(), "none"), (GripHand(), "power, relax")):
+        wrong = replace(limits, grips={"fist": "crush"})
+        with pytest.raises(NervehandError) as refused:
+            GuardLoop(SafetyGate(wrong, WatchdogAction.HOLD), hand)
+        assert str(refused.value) == f"the hand has no grip crush: choose among its own ({known})"
+
+
+def test_what_waits_for_its_slot_is_sent_as_soon_as_it_may_be() -> None:
+    limits = replace(GateLimits.for_hand(VIRTUAL_HAND), max_command_rate_hz=200.0)
+    rig = Rig(limits=limits).armed()
+    sent = len(rig.hand.sent)
+    rig.clock.now_ns += 1 * MS
+    assert rig.guard.submit(rig.command(0.5)) is None
+    assert rig.guard.counters.commands_applied == 1
+    assert rig.guard.due_ns == rig.clock.now_ns + 4 * MS
+    rig.clock.now_ns = rig.guard.due_ns
+    rig.guard.tick()
+    assert rig.guard.counters.commands_applied == 2
+    assert len(rig.hand.sent) == sent + 1
+    assert rig.guard.due_ns == rig.clock.now_ns + 10 * MS
+
+
+def waiting_rig() -> Rig:
+    """Armed, with one command told and a second one that waits for its slot."""
+    rig = Rig(limits=replace(GateLimits.for_hand(VIRTUAL_HAND), max_command_rate_hz=200.0)).armed()
+    rig.clock.now_ns += 1 * MS
+    rig.guard.submit(rig.command(0.5))
+    return rig
+
+
+def counted(rig: Rig) -> tuple[int, int, int, int]:
+    counters = rig.guard.counters
+    return (
+        counters.commands_applied,
+        counters.commands_overtaken,
+        counters.commands_withheld,
+        counters.commands_late,
+    )
+
+
+def test_a_command_that_waits_for_its_slot_is_applied_once_it_was_told() -> None:
+    rig = waiting_rig()
+    assert counted(rig) == (1, 0, 0, 0)
+    rig.clock.now_ns += 1 * MS
+    rig.guard.tick()
+    assert counted(rig) == (1, 0, 0, 0)
+    rig.run(0.03)
+    assert counted(rig) == (2, 0, 0, 0)
+
+
+def test_a_command_is_overtaken_by_a_newer_one_that_comes_before_its_slot() -> None:
+    rig = waiting_rig()
+    rig.clock.now_ns += 1 * MS
+    rig.guard.submit(rig.command(0.4))
+    assert counted(rig) == (1, 1, 0, 0)
+    rig.run(0.03)
+    assert counted(rig) == (2, 1, 0, 0)
+
+
+def test_a_command_is_overtaken_by_a_stop_a_withdrawal_or_a_bad_command_that_comes_before_its_slot() -> None:
+    rig = waiting_rig()
+    rig.guard.request_stop("Ann")
+    rig.run(0.03)
+    assert counted(rig) == (1, 1, 0, 0)
+    rig = waiting_rig()
+    rig.guard.withdraw(rig.command(0.5))
+    assert counted(rig) == (1, 1, 0, 0)
+    rig = waiting_rig()
+    rig.guard.submit(rig.command(np.nan))
+    assert counted(rig) == (1, 1, 1, 0)
+
+
+def test_a_command_that_could_not_be_sent_is_withheld_and_one_that_waited_overtaken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rig = waiting_rig()
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("no such hand")
+
+    rig.clock.now_ns += 10 * MS
+    monkeypatch.setattr(rig.hand, "send", fail)
+    rig.guard.tick()
+    assert counted(rig) == (1, 1, 0, 0)
+    rig.guard.submit(rig.command(0.5))
+    assert counted(rig) == (1, 1, 1, 0)
+
+
+def test_a_stop_that_waits_for_its_slot_is_sent_by_the_loop_itself() -> None:
+    limits = replace(GateLimits.for_hand(VIRTUAL_HAND), max_command_rate_hz=50.0, link_timeout_s=600.0)
+    hand = WiredHand()
+    with GuardLoop(SafetyGate(limits, VIRTUAL_HAND.watchdog_action), hand, rate_hz=0.001) as guard:
+        guard.request_arm("Ann", overridden("Ann", time.monotonic_ns()))
+        guard.request_stop("Ann")
+        guard.request_stop("Ann")  # in the same slot, as far as the machine does not stand still
+        deadline = time.monotonic() + 60
+        while len(hand.sent) < 2 and time.monotonic() < deadline:
+            time.sleep(0.005)
+        assert len(hand.sent) == 2
+        guard.close(0.0)
+
+
+def test_adjustments_reach_the_gate_with_who_made_them() -> None:
+    rig = Rig().armed()
+    rig.guard.adjust("Bo", Adjustments(hand_locked=True))
+    rig.clock.now_ns += 10 * MS
+    assert rig.guard.submit(rig.command(0.5)) is None
+    assert rig.guard.decision is not None
+    assert rig.guard.decision.cause is Cause.LOCKED
+    assert [(e.text, e.who) for e in rig.events if e.kind == "adjust"] == [("hand locked", "Bo")]
+
+
+def test_the_loop_is_a_guard() -> None:
+    guard: Guard = Rig().guard
+    assert guard.state is GateState.DISARMED
+
+
+@pytest.mark.parametrize("ask", ["request_stop", "request_release", "request_disarm"])
+def test_who_asked_for_rest_since_the_arming_was_decided_is_not_overruled(ask: str) -> None:
+    rig = Rig()
+    decided_ns = rig.clock.now_ns
+    rig.run(0.1)
+    getattr(rig.guard, ask)("Ann")
+    rig.run(0.1)
+    check = overridden("Bob", rig.clock.now_ns)
+    assert not rig.guard.request_arm("Bob", check, asked_ns=decided_ns)
+    assert rig.events[-1].text == "somebody has asked for rest since: ask again, then arm"
+    assert rig.guard.request_arm("Bob", check, asked_ns=rig.clock.now_ns)
+
+
+def test_an_arming_of_the_future_is_refused() -> None:
+    rig = Rig()
+    rig.run(0.1)
+    check = overridden("Bob", rig.clock.now_ns)
+    assert not rig.guard.request_arm("Bob", check, asked_ns=rig.clock.now_ns + 1)
+    assert "asked for in the future" in rig.events[-1].text
+
+
+def test_a_guard_that_closes_arms_no_more() -> None:
+    rig = Rig().armed()
+    rig.guard.close()
+    assert not rig.guard.request_arm("Ann", overridden("Ann", rig.clock.now_ns))
+    assert rig.events[-1].text == "the guard is about to end: start another one, then arm"
+
+
+def test_the_end_waits_for_a_slow_hand_to_reach_rest() -> None:
+    slow = replace(GateLimits.for_hand(VIRTUAL_HAND), max_speed_per_s=0.25, upper=[0.7] * 6, lower=[0.0] * 6)
+    hand, events = WiredHand(), list[GateEvent]()
+    guard = GuardLoop(SafetyGate(slow, VIRTUAL_HAND.watchdog_action), hand, on_event=events.append)
+    hand.send(np.full(6, 0.7, np.float32), 0)
+    until_s = time.monotonic() + 30
+    while hand.state.positions[0] < 0.65 and time.monotonic() < until_s:
+        hand.send(np.full(6, 0.7, np.float32), 0)
+    guard.start()
+    guard.close()  # 2.8 s at the least: longer than the margin
+    assert hand.state.positions[0] < 0.05
+    assert "release given up" not in [event.kind for event in events]
+
+
+def test_a_release_that_is_given_up_is_said() -> None:
+    hand, events = WiredHand(), list[GateEvent]()
+    limits = GateLimits.for_hand(VIRTUAL_HAND)
+    guard = GuardLoop(SafetyGate(limits, VIRTUAL_HAND.watchdog_action), hand, on_event=events.append)
+    hand.link = LinkState.LOST
+    guard.start()
+    guard.close(release_s=0.05)
+    assert "release given up" in [event.kind for event in events]
+
+
+def test_a_failure_that_goes_on_is_said_once() -> None:
+    rig = Rig().armed()
+    rig.hand.broken = True
+    rig.run(0.5)
+    assert [event.kind for event in rig.events].count("fault") == 1
+    assert rig.guard.counters.errors == 50
+    rig.hand.broken = False
+    rig.run(0.1)
+    rig.hand.broken = True
+    rig.run(0.1)
+    assert [event.kind for event in rig.events].count("fault") == 2

@@ -37,6 +37,7 @@ class Target:
 
 
 _SOURCES = "firmware_bridge.sources."
+_HANDS = "firmware_bridge.hands."
 _SESSION = "decoder.session."
 TARGETS = (
     Target("serial-stream", (_SOURCES + "_serial_protocol",), 8192),
@@ -46,6 +47,14 @@ TARGETS = (
     Target("openephys", (_SOURCES + "_openephys_protocol", _SOURCES + "_openephys_assembly")),
     Target("lsl-description", (_SOURCES + "lsl", _SOURCES + "_units"), 1024, weight=0.5),
     Target("virtual-hand", ("firmware_bridge.hands.virtual_protocol",), 256, weight=0.5),
+    Target("hero", (_HANDS + "_hero",), 256, weight=0.5),
+    Target("rohand", (_HANDS + "_checked_frames", _HANDS + "_rohand"), 2048, weight=0.5),
+    Target("inspire", (_HANDS + "_checked_frames", _HANDS + "_inspire"), 2048, weight=0.5),
+    Target(
+        "ability-hand",
+        tuple(_HANDS + "_ability_" + what for what in ("frames", "stream", "uart", "ble")),
+        2048,
+    ),
     Target("session-file", (_SESSION + "reader", _SESSION + "layout", _SESSION + "contents"), 4096, weight=2),
     Target("session-header", (_SESSION + "layout",)),
     Target("session-beside", (_SESSION + "sidecar", _SESSION + "journal")),

@@ -15,7 +15,7 @@ from decoder.bundle import write_bundle
 from decoder.session.model import Session
 from decoder.session.writer import write_session
 from firmware_bridge.sources import intan, serial
-from nervehand import cli, running, virtual_hand
+from nervehand import cli, driving, guarding, running
 from nervehand.simulate import simulated_session
 from tests.bundles import random_bundle
 
@@ -62,8 +62,8 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intan, "IntanDevice", patient_intan)
     monkeypatch.setattr(intan, "TIMEOUT_S", PATIENCE_S)
     monkeypatch.setattr(running, "BoundedSource", partial(running.BoundedSource, grace_s=3600.0))
-    for limit in ("_CONNECT_S", "_ARM_S"):
-        monkeypatch.setattr(virtual_hand, limit, PATIENCE_S)
+    monkeypatch.setattr(guarding, "CONNECT_S", PATIENCE_S)
+    monkeypatch.setattr(driving, "_ARM_S", PATIENCE_S)
 
 
 @pytest.fixture(scope="session")

@@ -44,12 +44,12 @@ from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
-from nervehand import cli, virtual_hand
+from nervehand import cli, driving, guarding
 
-limits = virtual_hand.GateLimits.for_hand
-virtual_hand._CONNECT_S = virtual_hand._ARM_S = 120.0
-virtual_hand.VirtualHand = partial(virtual_hand.VirtualHand, link_timeout_s=120.0)
-virtual_hand.GateLimits = SimpleNamespace(for_hand=lambda hand: replace(limits(hand), link_timeout_s=120.0))
+limits = guarding.GateLimits.for_hand
+guarding.CONNECT_S = driving._ARM_S = 120.0
+guarding.VirtualHand = partial(guarding.VirtualHand, link_timeout_s=120.0)
+guarding.GateLimits = SimpleNamespace(for_hand=lambda hand: replace(limits(hand), link_timeout_s=120.0))
 cli.main()
 """
 """`nervehand`, for a machine that may be taken away for seconds: a hand that was not heard meanwhile is not lost."""

@@ -19,6 +19,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from decoder.bundle import read_bundle
 from decoder.session.model import Session, SessionMeta, iter_blocks
 from decoder.session.reader import read_session
 from decoder.session.recorder import SessionWriter
@@ -31,12 +32,12 @@ from firmware_bridge.sources import serial
 from firmware_bridge.sources.serial import SerialDevice
 from firmware_bridge.stream import SignalBlock
 from firmware_bridge.supervised import SourceEvent
-from nervehand import emulating, running
+from nervehand import emulating, guarding, running
 from nervehand.emulating import cut
+from nervehand.guarding import virtual_hand
 from nervehand.recording import recording
 from nervehand.running import BoundedSource, NoHand
 from nervehand.source_log import MOST_REMEMBERED, SourceLog
-from nervehand.virtual_hand import virtual_hand
 from tests.closing import StoppedClock
 from tests.nervehand.conftest import PATIENCE_S, Run
 
@@ -169,17 +170,60 @@ def test_run_moves_the_virtual_hand(
                 watcher.join()
                 acknowledged.append(len(hand.round_trips_s()))
 
-    monkeypatch.setattr(running, "virtual_hand", watched)
-    result = run("run", f"session:{small_file}", "--bundle", small_decoder, "--headless", "--start", 0.5)
+    monkeypatch.setattr(guarding, "virtual_hand", watched)
+    words = (f"session:{small_file}", "--bundle", small_decoder, "--headless", "--start", 0.5)
+    result = run("run", *words, "--one-process")
     assert result.status == 0, result.err
     assert "commands applied" in result.out
     assert "link " in result.out
     assert acknowledged[0] > 0
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("patient")
+def test_run_is_guarded_by_another_process_which_every_command_reaches_and_which_tells_what_became_of_it(
+    run: Run, small_file: Path, small_decoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    out = tmp_path / "live.nwb"
+    words = (f"session:{small_file}", "--bundle", small_decoder, "--seconds", 3, "--guard", "worn")
+    result = run("run", *words, "--json", "--record", out)
+    assert result.status == 0, result.err
+    said = json.loads(result.out)
+    assert said["commands_applied"] + said["commands_withheld"] + said["commands_dropped"] == said["hops"]
+    recorded = read_session(out).recorded
+    notes = [note.text for note in recorded.notes]
+    assert any(note.startswith("gate arm: ") and note.endswith("(run)") for note in notes)
+    assert any(note.startswith("gate release: ") for note in notes)
+    assert recorded.sent is not None
+    assert recorded.sent.state_names[recorded.sent.state[-1]] == "released"
+    assert not recorded.sent.positions[-1].any()
+    if recorded.commands is not None:  # else this machine let the gate see no rest in time
+        followed = set(recorded.sent.sample_index.tolist())
+        assert set(recorded.commands.sample_index.tolist()) <= followed
+        assert said["latency_gate_send_p50_us"] > 0
+    assert not list(tmp_path.glob("nervehand/*"))
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(("--hand", "robot"), "'robot'"), (("--record", "/nowhere/at/all.nwb"), "/nowhere/at")],
+    [
+        (("--hand", "robot:here"), "'robot'"),
+        (("--record", "/nowhere/at/all.nwb"), "/nowhere/at"),
+        (("--hand", "virtual:F5:4E:48:00:00:01"), "--arm-as NAME"),
+        (("--hand", "none", "--stop-line", "gpio:/x"), "leave out --one-process"),
+        (("--one-process", "--guard", "left"), "leave out --one-process"),
+        (("--hand", "none", "--transport", "usb:0"), "--transport does nothing with --hand none"),
+        (("--bonded",), "--bonded does nothing with --hand virtual"),
+        (("--side", "left"), "--side does nothing with --hand virtual"),
+        (("--acknowledge-watchdog", "ada"), "--acknowledge-watchdog does nothing with --hand virtual"),
+        (
+            ("--hand", "rohand:/dev/none", "--arm-as", "ada", "--bonded"),
+            "--bonded is for a hand over Bluetooth",
+        ),
+        (("--guard", "../left"), "cannot be called"),
+        (("--stop-line", "door"), "there is no stop line 'door'"),
+    ],
 )
 def test_run_refuses_senseless_options(
     run: Run, small_file: Path, small_decoder: Path, words: tuple[str, ...], said: str
@@ -202,6 +246,32 @@ def test_run_refuses_another_persons_decoder_and_another_stream(
     other = run("run", "simulated", "--bundle", small_decoder)
     assert other.status == 2
     assert "small.nhb" in other.err
+
+
+def test_run_refuses_grips_for_gestures_that_the_decoder_does_not_have(
+    run: Run, small_file: Path, small_decoder: Path, tmp_path: Path
+) -> None:
+    gesture = read_bundle(small_decoder).manifest.gestures[1]
+    file = tmp_path / "hand.toml"
+    file.write_text(
+        f'address = "ability_hand:/dev/none"\n[grips]\n"{gesture}" = "power"\nfists = "power"\n',
+        encoding="utf-8",
+    )
+    words = ("--bundle", small_decoder, "--hand", file, "--arm-as", "ada")
+    result = run("run", f"session:{small_file}", *words)
+    assert result.status == 2
+    assert (
+        "hand.toml: [grips] names 'fists', which the decoder cannot decide: its gestures are 'rest', "
+        in result.err
+    )
+    assert repr(gesture) in result.err
+
+
+def test_run_refuses_to_accept_any_wearer_where_nobody_is_compared(run: Run) -> None:
+    bundle = Path(running.__file__).parent / "bundles" / "demo.nhb"
+    result = run("run", "simulated", "--bundle", bundle, "--hand", "none", "--any-wearer")
+    assert result.status == 2
+    assert "--any-wearer is for a session" in result.err
 
 
 @pytest.mark.usefixtures("patient")

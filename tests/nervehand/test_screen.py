@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 import signal
 import socket
@@ -97,6 +98,16 @@ def test_the_screen_fits_a_terminal_of_thirty_rows(width: int) -> None:
     assert "and 48 more" in text
     for stage in STAGES:
         assert re.search(rf"{re.escape(stage)} +9,999 +123ms +12\.3s", text)
+
+
+@pytest.mark.parametrize("width", [80, 130])
+def test_what_a_hand_does_not_measure_is_said_and_never_a_number_that_is_none(width: int) -> None:
+    text = drawn(replace(SNAPSHOT, shown=[0.25, *[math.nan] * 5]), width)
+    assert "nan" not in text
+    assert text.count("not measured") == 5
+    wrist = next(line for line in text.splitlines() if "not measured" in line and "wrist" in line)
+    assert "+0.50" in wrist  # what the decoder wants
+    assert max(map(len, text.splitlines())) <= width
 
 
 def test_a_decoder_that_is_warming_says_so_instead_of_a_gesture() -> None:

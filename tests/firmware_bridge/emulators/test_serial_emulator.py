@@ -95,15 +95,28 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
         SerialEmulator(info(4), [], tmp_path / "nowhere" / "port").__enter__()
 
 
-def test_an_emulator_takes_the_place_of_another_and_keeps_it_when_that_one_ends(tmp_path: Path) -> None:
-    port = tmp_path / "port"
+def test_an_emulator_keeps_its_place_until_it_ends(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").symlink_to(tmp_path / "here")
+    port = tmp_path / "here" / "port"
     with SerialEmulator(info(4), [], port):
-        second = SerialEmulator(info(4), [], port)
-        second.__enter__()
         mine = os.readlink(port)
-    assert os.readlink(port) == mine
-    second.__exit__(None, None, None)
+        with pytest.raises(NervehandError, match="port: another emulator serves there: end that one"):
+            SerialEmulator(info(4), [], tmp_path / "there" / "port").__enter__()
+        assert os.readlink(port) == mine
     assert not os.path.lexists(port)
+    with SerialEmulator(info(4), [], port):
+        assert os.path.lexists(port)
+
+
+def test_the_link_of_an_emulator_that_was_killed_is_replaced(tmp_path: Path) -> None:
+    port = tmp_path / "port"
+    master, terminal = os.openpty()  # since then somebody else's has the number
+    port.symlink_to(os.ttyname(terminal))
+    with SerialEmulator(info(4), [], port):
+        assert os.readlink(port) != os.ttyname(terminal)
+    os.close(master)
+    os.close(terminal)
 
 
 def test_it_is_idle_until_it_is_asked(host: Host) -> None:

@@ -15,8 +15,8 @@ _POSITIONS = np.linspace(-1, 1, 6, dtype=np.float32)
 def seeds() -> Iterator[bytes]:
     state = protocol.StateFrame(7, _POSITIONS, True, False, 3, 4)
     for kind, frame in (
-        (0, protocol.encode_command(protocol.CommandFrame(1, _POSITIONS))),
-        (0, protocol.encode_command(protocol.CommandFrame(2, None))),
+        (0, protocol.encode_command(protocol.CommandFrame(1, _POSITIONS, 3))),
+        (0, protocol.encode_command(protocol.CommandFrame(2, None, 4))),
         (1, protocol.encode_state(state)),
         (2, protocol.encode_info(protocol.VIRTUAL_HAND)),
     ):

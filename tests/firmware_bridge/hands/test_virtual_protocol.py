@@ -17,9 +17,9 @@ from firmware_bridge.hands import virtual_protocol as protocol
 from firmware_bridge.hands.virtual_protocol import VIRTUAL_HAND, CommandFrame, FrameError, StateFrame
 
 POSITIONS = np.array([0, 0.5, 1, -1, -0.25, 0.1], dtype=np.float32)
-MOVE = bytes.fromhex("1101000000000040ff7f018000e0cd0c03ec")
-PING = bytes.fromhex("12ffff00000000000000000000000000aa47")
-STATE = bytes.fromhex("1801000100000040ff7f018000e0cd0c02031f9c")
+MOVE = bytes.fromhex("2101000000000040ff7f018000e0cd0cd2045d51")
+PING = bytes.fromhex("22ffff00000000000000000000000000ffffd49a")
+STATE = bytes.fromhex("2801000100000040ff7f018000e0cd0c02033f9b")
 
 sequences = st.integers(0, 65535)
 positions = st.lists(st.floats(-1, 1, width=32), min_size=6, max_size=6).map(
@@ -28,7 +28,7 @@ positions = st.lists(st.floats(-1, 1, width=32), min_size=6, max_size=6).map(
 
 
 def test_the_vectors_in_the_documentation_are_these() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "virtual-hand.md").read_text()
+    text = (Path(__file__).parents[3] / "docs" / "virtual-hand.md").read_text()
     vectors = set(re.findall(r"`([0-9a-f]{36,})`", text))
     assert {MOVE.hex(), PING.hex(), STATE.hex(), protocol.encode_info(VIRTUAL_HAND).hex()} == vectors
     for uuid in (protocol.SERVICE_UUID, protocol.COMMAND_UUID, protocol.STATE_UUID, protocol.INFO_UUID):
@@ -36,8 +36,8 @@ def test_the_vectors_in_the_documentation_are_these() -> None:
 
 
 def test_frames_are_made_as_documented() -> None:
-    assert protocol.encode_command(CommandFrame(1, POSITIONS)) == MOVE
-    assert protocol.encode_command(CommandFrame(65535, None)) == PING
+    assert protocol.encode_command(CommandFrame(1, POSITIONS, 1234)) == MOVE
+    assert protocol.encode_command(CommandFrame(65535, None, 65535)) == PING
     assert protocol.encode_state(StateFrame(1, POSITIONS, True, False, 258, 3)) == STATE
 
 
@@ -49,10 +49,10 @@ def test_the_checksum_is_crc_16_ccitt_false() -> None:
     assert protocol._seal(b"123456789")[-2:] == bytes.fromhex("b129")
 
 
-@given(sequence=sequences, wanted=positions)
-def test_a_command_comes_back_within_half_a_count(sequence: int, wanted: np.ndarray) -> None:
-    frame = protocol.decode_command(protocol.encode_command(CommandFrame(sequence, wanted)))
-    assert frame.sequence == sequence
+@given(sequence=sequences, wanted=positions, sent_ms=sequences)
+def test_a_command_comes_back_within_half_a_count(sequence: int, wanted: np.ndarray, sent_ms: int) -> None:
+    frame = protocol.decode_command(protocol.encode_command(CommandFrame(sequence, wanted, sent_ms)))
+    assert (frame.sequence, frame.sent_ms) == (sequence, sent_ms)
     np.testing.assert_allclose(frame.positions, wanted, atol=0.5001 / protocol.SCALE)
 
 
@@ -61,12 +61,20 @@ def test_a_command_comes_back_within_half_a_count(sequence: int, wanted: np.ndar
     where=positions,
     tripped=st.booleans(),
     fault=st.booleans(),
+    alarms=st.tuples(st.booleans(), st.booleans()),
     counts=st.tuples(st.integers(0, 10**6), st.integers(0, 10**6)),
 )
 def test_a_state_comes_back(
-    sequence: int, where: np.ndarray, tripped: bool, fault: bool, counts: tuple[int, int]
+    sequence: int,
+    where: np.ndarray,
+    tripped: bool,
+    fault: bool,
+    alarms: tuple[bool, bool],
+    counts: tuple[int, int],
 ) -> None:
-    frame = protocol.decode_state(protocol.encode_state(StateFrame(sequence, where, tripped, fault, *counts)))
+    sent = StateFrame(sequence, where, tripped, fault, *counts, *alarms)
+    frame = protocol.decode_state(protocol.encode_state(sent))
+    assert (frame.hot, frame.stalled) == alarms
     assert (frame.sequence, frame.watchdog_tripped, frame.fault) == (sequence, tripped, fault)
     assert (frame.accepted, frame.rejected) == (counts[0] % 256, counts[1] % 256)
     np.testing.assert_allclose(frame.positions, where, atol=0.5001 / protocol.SCALE)
@@ -86,7 +94,7 @@ def test_a_frame_of_another_kind_is_no_info() -> None:
         protocol.decode_info(bytes(body) + binascii.crc_hqx(body, 0xFFFF).to_bytes(2, "little"), "test")
 
 
-@given(frame=st.sampled_from([MOVE, PING, STATE]), bits=st.sets(st.integers(0, 143), min_size=1, max_size=3))
+@given(frame=st.sampled_from([MOVE, PING, STATE]), bits=st.sets(st.integers(0, 159), min_size=1, max_size=3))
 def test_up_to_three_flipped_bits_are_always_noticed(frame: bytes, bits: set[int]) -> None:
     damaged = bytearray(frame)
     for bit in bits:
@@ -96,7 +104,7 @@ def test_up_to_three_flipped_bits_are_always_noticed(frame: bytes, bits: set[int
             decode(bytes(damaged))
 
 
-@given(body=st.binary(min_size=16, max_size=18))
+@given(body=st.binary(min_size=17, max_size=19))
 def test_a_good_checksum_does_not_make_a_good_frame(body: bytes) -> None:
     """Whatever is accepted is exactly what the encoder makes of it."""
     sealed = protocol._seal(body)
@@ -117,8 +125,8 @@ def test_a_good_checksum_does_not_make_a_good_frame(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ((0, 0x21), "version 2, not 1"),
-        ((0, 0x13), "opcode 0x3"),
+        ((0, 0x11), "version 1, not 2"),
+        ((0, 0x23), "opcode 0x3"),
         ((3, 0x01), "flags are 0x01"),
         ((5, 0x80), "count -32768"),
     ],
@@ -132,13 +140,13 @@ def test_what_is_wrong_with_a_command_is_named(change: tuple[int, int], message:
 
 def test_a_ping_with_positions_is_refused() -> None:
     with pytest.raises(FrameError, match="ping carries positions"):
-        protocol.decode_command(protocol._seal(b"\x12" + MOVE[1:-2]))
+        protocol.decode_command(protocol._seal(b"\x22" + MOVE[1:-2]))
 
 
 @pytest.mark.parametrize("wanted", [np.full(6, 1.0001, np.float32), np.full(6, np.nan), np.zeros(5)])
 def test_what_is_not_a_position_is_not_encoded(wanted: np.ndarray) -> None:
     with pytest.raises(FrameError, match=r"6 numbers in -1\.\.1"):
-        protocol.encode_command(CommandFrame(0, wanted))
+        protocol.encode_command(CommandFrame(0, wanted, 0))
 
 
 @pytest.mark.parametrize("watchdog_s", [None, 0.001, 65.535])

@@ -1,0 +1,816 @@
+"""What runs in the guard's process: commands, heartbeat, requests, lines and its end, around a hand in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import stat
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from firmware_bridge import guard_requests, guard_sockets
+from firmware_bridge.adjustments import Adjustments
+from firmware_bridge.errors import LinkError, NervehandError
+from firmware_bridge.gate import Cause, GateState
+from firmware_bridge.guard_requests import (
+    MOST_BYTES,
+    MOST_CONNECTIONS,
+    RequestServer,
+    ask,
+    ask_for_rest,
+    parse,
+)
+from firmware_bridge.guard_settings import GuardSettings
+from firmware_bridge.guard_sockets import folder, running
+from firmware_bridge.hand import LinkState
+from firmware_bridge.plain import to_plain
+from firmware_bridge.preuse import overridden
+from firmware_bridge.stop_lines import LineAction, StopLine
+from tests.firmware_bridge.guarding import (
+    PATIENCE_S,
+    PATIENT_LIMITS,
+    Rig,
+    own_guards,
+    set_level,
+    signals_to,
+    wait_for,
+)
+
+UNASKED = (GateState.ARMED, GateState.RELAXING)
+"""What an armed gate is in while nobody asks for anything; relaxing where this test itself was kept from beating."""
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own_guards(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def lines_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that lets the thread that reads the lines stand still is no driver that hangs."""
+    monkeypatch.setattr("firmware_bridge.guard_process.LINES_STUCK_S", PATIENCE_S)
+
+
+def connected(rig: Rig) -> socket.socket:
+    """Somebody else at the guard's socket."""
+    return guard_sockets.connected(Path(rig.ready["socket"]), PATIENCE_S)
+
+
+def line_of(there: socket.socket) -> dict[str, object]:
+    with there.makefile("rb") as lines:
+        answer: dict[str, object] = json.loads(lines.readline())
+    return answer
+
+
+def test_a_command_reaches_the_hand_and_is_told_with_its_sample() -> None:
+    with Rig() as rig:
+        assert rig.ready["error"] == ""
+        assert rig.ready["capabilities"]["name"] == rig.hand.capabilities.name
+        rig.follow(0.5)
+        wait_for(lambda: rig.hear() and any(sent.sample_index == 7 for sent in rig.sent))
+        assert rig.status.link is LinkState.CONNECTED
+        assert rig.status.counters.commands_applied >= 2
+    rig.hear()
+    told = [sent.positions.tobytes() for sent in rig.sent]
+    assert told == [positions.tobytes() for positions in rig.hand.sent]
+    assert [event.who for event in rig.events if event.kind == "arm"] == ["Ann"]
+
+
+def test_of_several_commands_the_newest_is_applied_and_the_others_are_counted() -> None:
+    rig = Rig()
+    for i in range(5):
+        rig.write(0.0, sample_index=i)
+    with rig:
+        wait_for(lambda: rig.status.overwritten == 4)
+        rig.arm()
+        rig.submit(0.0, 5)
+        wait_for(lambda: rig.status.counters.commands_applied == 1)
+        rig.hear()
+        assert rig.status.overwritten == 4
+        assert {sent.sample_index for sent in rig.sent} <= {-1, 4, 5}
+
+
+def test_a_torn_command_is_refused_and_counted_and_the_one_before_stays_in_force() -> None:
+    with Rig() as rig:
+        rig.follow(0.5)
+        rig.tear()
+        wait_for(lambda: rig.status.refused == 1)
+        rig.submit(0.25, sample_index=8)
+        wait_for(lambda: rig.hear() and any(sent.sample_index == 8 for sent in rig.sent))
+    assert {sent.sample_index for sent in rig.sent} <= {-1, 0, 7, 8}
+    assert min(float(sent.positions.min()) for sent in rig.sent) >= 0
+
+
+def test_a_stalled_decode_relaxes_the_hand_and_commands_that_come_again_move_it() -> None:
+    with Rig() as rig:
+        rig.follow(0.8)
+        rig.beat(False)
+        wait_for(lambda: "silence" in rig.kinds())
+        text = next(event.text for event in rig.events if event.kind == "silence")
+        assert text.startswith("decode's heartbeat is ")
+        assert float(text.split()[3]) >= 70
+        wait_for(lambda: rig.status.cause is Cause.SILENCE)
+        wait_for(lambda: not rig.status.positions.any())
+        assert rig.status.state is GateState.RELAXING
+        assert rig.status.stalls == 1
+        rig.beat(True)
+        wait_for(lambda: "heartbeat" in rig.kinds())
+        rig.submit_until(0.4, lambda: rig.status.state is GateState.ARMED)
+    moves = [float(sent.positions[0]) for sent in rig.sent if sent.state is GateState.RELAXING]
+    assert moves == sorted(moves, reverse=True)
+
+
+def test_a_decode_that_stalls_without_a_command_in_force_is_only_said() -> None:
+    with Rig() as rig:
+        wait_for(lambda: rig.memory.last_beat()[0] > 3)
+        rig.beat(False)
+        wait_for(lambda: "silence" in rig.kinds())
+        assert rig.status.counters.commands_applied == rig.status.counters.commands_late == 0
+
+
+def test_a_decode_that_has_not_begun_to_beat_has_not_stalled() -> None:
+    rig = Rig()
+    rig.beat(False)
+    with rig:
+        before = rig.status.time_ns
+        wait_for(lambda: rig.status.time_ns - before > 10**9)
+        assert rig.status.stalls == 0
+
+
+def test_requests_are_answered_and_named() -> None:
+    with Rig() as rig:
+        rig.follow(0.5)
+        assert rig.ask("stop", "Bob", id=5) == {"ok": True, "state": "holding", "link": "connected", "id": 5}
+        assert rig.status.cause is Cause.STOPPED
+        assert rig.ask("adjust", adjustments=to_plain(Adjustments(hand_locked=True)))["ok"]
+        assert rig.ask("release", "Cy")["state"] == "released"
+        wait_for(lambda: not rig.status.positions.any())
+        assert rig.ask("fault", what="broke")["ok"]
+        assert rig.ask("disarm", "Di")["state"] == "disarmed"
+        status = rig.ask("status")["status"]
+        assert status["link"] == "connected"
+        assert status["counters"]["commands_applied"] >= 2
+    rig.hear()
+    named: dict[str, str] = {}
+    for event in rig.events:
+        named.setdefault(event.kind, event.who)
+    assert (named["stop"], named["release"], named["disarm"], named["adjust"]) == ("Bob", "Cy", "Di", "Ann")
+    assert named["fault"] == "Ann"
+
+
+def test_arming_is_refused_with_the_gates_own_reason() -> None:
+    with Rig() as rig:
+        answer = rig.ask("arm", report={"finished_ns": 1, "items": []})
+        assert not answer["ok"]
+        assert "check" in answer["error"]
+        assert rig.status.state is GateState.DISARMED
+
+
+GOOD_REPORT = {"finished_ns": 1, "items": [], "overridden_by": "Ann"}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b"stop", "not one line of JSON"),
+        (b"\xff\xfe", "not one line of JSON"),
+        (b"[" * 50000, "not one line of JSON"),
+        (b"1" * 5000, "not one line of JSON"),
+        (b"[]", "give an object"),
+        (b"{}", "lacks request, who"),
+        (b'{"request": "stop"}', "lacks who"),
+        (b'{"request": "stop", "who": ""}', "nobody is named"),
+        (b'{"request": "stop", "who": "a\\nb"}', "printable"),
+        (b'{"request": "stop", "who": "\\ud800"}', "printable"),
+        (b'{"request": "stop", "who": 5}', "request.who is 5: give a str"),
+        (b'{"request": "jump", "who": "A"}', "use one of arm"),
+        (b'{"request": "stop", "who": "A", "now": true}', "request has no now"),
+        (b'{"request": "stop", "who": "A", "what": "x"}', "stop takes no what"),
+        (b'{"request": "arm", "who": "A"}', "arm lacks report"),
+        (b'{"request": "fault", "who": "A"}', "fault lacks what"),
+        (b'{"request": "adjust", "who": "A", "adjustments": {"gain": [NaN,1,1,1,1,1]}}', "adjustment gain"),
+        (b'{"request": "adjust", "who": "A", "adjustments": {"gain": [1]}}', "adjustment gain"),
+        (
+            b'{"request": "arm", "who": "A", "report": {"finished_ns": 1.5, "items": []}}',
+            "finished_ns is 1.5",
+        ),
+        (b'{"request": "stop", "who": "' + b"a" * 1001 + b'"}', "at most 1000"),
+    ],
+)
+def test_a_malformed_request_gets_one_clear_error(line: bytes, said: str) -> None:
+    with pytest.raises(NervehandError, match=said) as raised:
+        parse(line)
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 2000
+
+
+def test_a_malformed_request_changes_nothing_and_the_next_one_is_heard() -> None:
+    with Rig() as rig:
+        rig.follow(0.5)
+        with connected(rig) as there:
+            there.sendall(b'{"request": "stop"}\n{"request": "release", "who": "A", "what": "x"}\n')
+            there.sendall(b'{"request": "end", "who": "A"}\n{"request": "status", "who": "A"}\n')
+            with there.makefile("rb") as lines:
+                answers = [json.loads(lines.readline()) for _ in range(4)]
+        assert [answer["ok"] for answer in answers] == [False, False, False, True]
+        assert "only the process that started the guard" in answers[2]["error"]
+        assert rig.status.state in UNASKED
+
+
+def test_whoever_floods_or_hangs_slows_neither_the_gate_nor_the_stop_of_somebody_else() -> None:
+    over = threading.Event()
+
+    def flood(rig: Rig, data: bytes) -> None:
+        while not over.is_set():
+            with contextlib.suppress(OSError), connected(rig) as there:
+                there.settimeout(0.2)
+                while not over.is_set():
+                    there.sendall(data)
+
+    with Rig() as rig, contextlib.ExitStack() as held:
+        rig.follow(0.5)
+        for _ in range(2 * MOST_CONNECTIONS):  # they say nothing, and read nothing
+            held.enter_context(connected(rig))
+        garbage = (b"\x00" * 1000, b'{"request": "status", "who": "A"}\n' * 100, b"\n" * 1000)
+        floods = [threading.Thread(target=flood, args=(rig, data), daemon=True) for data in garbage]
+        for thread in floods:
+            thread.start()
+        steps = rig.status.counters.steps
+        wait_for(lambda: rig.status.counters.steps > steps + 50)
+        assert rig.status.state in UNASKED
+        assert ask(rig.ready["name"], "stop", "Bob", timeout_s=PATIENCE_S)["state"] == "holding"
+        over.set()
+        for thread in floods:
+            thread.join()
+
+
+def test_whoever_is_dropped_with_a_request_on_its_way_takes_nobody_along() -> None:
+    """The quietest of too many connections asks in the moment in which it makes room for the next."""
+    with Rig() as rig:
+        for _ in range(10):
+            with contextlib.ExitStack() as held:
+                quiet = [held.enter_context(connected(rig)) for _ in range(MOST_CONNECTIONS)]
+                asked = held.enter_context(connected(rig))
+                asked.sendall(b'{"request": "status", "who": "A"}\n')
+                with contextlib.suppress(OSError):
+                    for there in quiet:
+                        there.sendall(b'{"request": "status", "who": "B"}\n')
+                assert line_of(asked)["ok"]
+        assert rig.ask("stop")["ok"]
+
+
+def test_a_decode_that_has_ended_is_noticed_though_nobody_answers_requests(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(RequestServer, "start", lambda self: None)
+    with Rig() as rig:
+        rig.owner.close()
+        assert rig.process.ended.wait(PATIENCE_S)
+        wait_for(lambda: "release" in rig.kinds())
+    assert rig.kinds().count("orphaned") == 1
+
+
+def test_a_line_without_an_end_is_cut_off() -> None:
+    with Rig() as rig, connected(rig) as there:
+        with contextlib.suppress(OSError):
+            for _ in range(4):
+                there.sendall(b"x" * MOST_BYTES)
+        received = b""
+        with contextlib.suppress(ConnectionResetError):
+            while part := there.recv(4096):
+                received += part
+        assert b"end it with a new line" in received or received == b""
+        assert rig.ask("status")["ok"]
+
+
+def test_the_socket_is_its_owners_alone_and_gone_at_the_end() -> None:
+    with Rig(name="left-hand") as rig:
+        path = Path(rig.ready["socket"])
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        assert running() == ("left-hand",)
+        with pytest.raises(NervehandError, match="give this guard another name"):
+            Rig(name="left-hand")
+    assert not path.exists()
+    assert running() == ()
+
+
+def test_what_a_killed_guard_left_behind_is_removed_and_does_not_keep_the_next_one_out() -> None:
+    path = guard_sockets.socket_of("gone")
+    dead = socket.socket(socket.AF_UNIX)
+    with guard_sockets._address(path) as address:
+        dead.bind(address)
+    dead.close()
+    with Rig(name="gone"):
+        assert running() == ("gone",)
+
+
+def test_a_folder_that_is_open_to_others_is_refused(tmp_path: Path) -> None:
+    folder().chmod(0o755)
+    with pytest.raises(NervehandError, match="not a folder of yours alone"):
+        folder()
+
+
+def test_a_guard_that_is_being_born_is_not_taken_for_a_dead_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = guard_sockets.new_socket("young")
+    seen: list[tuple[tuple[str, ...], bool]] = []
+
+    class Watched(socket.socket):
+        def listen(self, waiting: int = 0, /) -> None:
+            seen.append((running(), path.exists()))  # somebody else looks after its bind
+            super().listen(waiting)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(socket, "socket", Watched)
+        listener = guard_sockets.listening(path)
+    with listener:
+        assert seen == [((), False)]
+        assert running() == ("young",)
+    assert [one.name for one in path.parent.iterdir()] == [path.name]
+
+
+def test_of_guards_of_one_name_that_start_at_once_one_gets_it() -> None:
+    path = guard_sockets.new_socket("worn")
+    dead = socket.socket(socket.AF_UNIX)
+    with guard_sockets._address(path) as address:
+        dead.bind(address)
+    dead.close()
+    made: list[socket.socket] = []
+    refused: list[str] = []
+    together = threading.Barrier(5)
+
+    def begin() -> None:
+        together.wait()
+        try:
+            made.append(guard_sockets.listening(path))
+        except NervehandError as error:
+            refused.append(str(error))
+
+    threads = [threading.Thread(target=begin) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(made), len(refused)) == (1, 4)
+    assert all("is in use" in one for one in refused)
+    assert running() == ("worn",)
+    made[0].close()
+
+
+def test_guards_make_their_sockets_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard_sockets, "BIRTH_S", 0.01)
+    with guard_sockets._alone_in(folder()), pytest.raises(NervehandError, match="cannot be made"):
+        guard_sockets.listening(guard_sockets.new_socket("late"))
+    guard_sockets.listening(guard_sockets.new_socket("late")).close()
+
+
+def test_a_guard_is_found_in_a_folder_whose_path_is_too_long_for_an_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = tmp_path / ("long" * guard_sockets.ADDRESS_BYTES)[: guard_sockets.ADDRESS_BYTES]
+    runtime.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    with Rig(name="worn") as rig:
+        assert rig.ready["socket"] == str(runtime / "nervehand" / "guard-worn.sock")
+        assert running() == ("worn",)
+        assert ask("worn", "stop", "Ann", timeout_s=PATIENCE_S)["ok"]
+        with pytest.raises(NervehandError, match="is in use"):
+            guard_sockets.listening(guard_sockets.new_socket("worn"))
+    assert running() == ()
+
+
+def test_a_guard_that_is_too_busy_to_connect_anybody_still_runs() -> None:
+    path = guard_sockets.new_socket("busy")
+    with guard_sockets.listening(path), contextlib.ExitStack() as held:
+        for _ in range(guard_sockets.WAITING + 1):
+            held.enter_context(guard_sockets.connected(path, PATIENCE_S))
+        assert running() == ("busy",)
+
+
+@pytest.mark.parametrize("where", ["runtime", "users", "temporary"])
+def test_a_guard_is_found_wherever_a_guard_of_this_user_may_be(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Started from a terminal, asked over ssh or by cron, which have another environment; and the other way round."""
+    user = str(os.getuid())
+    (tmp_path / "users" / user).mkdir()
+    started = {"runtime": tmp_path / "runtime", "users": tmp_path / "users" / user, "temporary": None}[where]
+    asked = {"runtime": tmp_path / "runtime", "users": None, "temporary": tmp_path / "runtime"}[where]
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(started or ""))
+    with Rig(name="worn") as rig:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(asked or ""))
+        assert running() == ("worn",)
+        assert ask("worn", "stop", "Ann", timeout_s=PATIENCE_S)["ok"]
+        assert str(started or tmp_path / "temporary") in rig.ready["socket"]
+        with pytest.raises(NervehandError, match="give this guard another name"):
+            Rig(name="worn")
+
+
+def test_who_became_root_by_sudo_finds_the_guards_of_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Rig(name="worn"), monkeypatch.context() as patched:
+        patched.delenv("XDG_RUNTIME_DIR")
+        (tmp_path / "users" / "4242").symlink_to(tmp_path / "runtime")
+        patched.setattr(os, "getuid", lambda: 0)
+        patched.setenv("SUDO_UID", "4242")
+        patched.setattr(guard_sockets, "_is_alone", lambda path, user: user == 4242)
+        assert running() == ("worn",)
+        patched.setattr(os, "getuid", lambda: 77)  # who is not root may say what he likes
+        assert running() == ()
+
+
+def test_a_folder_of_somebody_elses_is_neither_used_nor_looked_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Rig(name="theirs"):
+        theirs = folder()
+        assert guard_sockets.folders() == (theirs,)
+        with monkeypatch.context() as patched:
+            other = os.getuid() + 1
+            patched.setattr(os, "getuid", lambda: other)
+            assert guard_sockets.folders() == running() == ()
+            assert f"{theirs}: it is not a folder of yours alone" in caplog.text
+            with pytest.raises(NervehandError, match=rf"nervehand-{other} is not a folder of yours alone"):
+                folder()  # theirs is not taken, and what is made in its stead is, here, not this other user's
+    theirs.chmod(0o750)
+    assert guard_sockets.folders() == ()
+
+
+def test_a_stop_that_is_not_answered_goes_by_a_signal_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the thread that answers requests hangs."""
+    monkeypatch.setattr(guard_requests, "URGENT_S", 0.05)
+    let_go, said = threading.Event(), list[str]()
+    with Rig(name="worn") as rig:
+        rig.follow(0.5)
+        answer = rig.process._requests._answer
+
+        def hang(*given: Any) -> dict[str, object]:
+            let_go.wait(PATIENCE_S)
+            return answer(*given)
+
+        monkeypatch.setattr(rig.process._requests, "_answer", hang)
+        with signals_to(rig.process) as came:
+            stopped = ask_for_rest("worn", "stop", "Ann", said.append, timeout_s=0.2)
+            assert rig.status.state is GateState.HOLDING
+            released = ask_for_rest("worn", "release", "Ann", said.append, timeout_s=0.2)
+            assert rig.status.state is GateState.RELEASED
+        let_go.set()
+    assert came == [signal.SIGUSR1, signal.SIGUSR2]
+    way = f"SIGUSR1 was sent to process {os.getpid()}"
+    assert stopped == {"ok": True, "state": "unknown", "way": way}
+    assert released["way"] == f"SIGUSR2 was sent to process {os.getpid()}"
+    assert said[0] == f"the guard 'worn' has not answered yet: {way}"
+
+
+def test_a_stop_that_is_answered_needs_no_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard_requests, "URGENT_S", PATIENCE_S)
+    with Rig(name="worn") as rig:
+        rig.follow(0.5)
+        answer = ask_for_rest("worn", "stop", "Ann", pytest.fail)
+    assert (answer["state"], answer["way"]) == ("holding", "socket")
+
+
+def test_nobody_signals_the_guard_of_another_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Rig(name="worn") as rig, connected(rig) as there, monkeypatch.context() as patched:
+        other = os.getuid() + 1
+        patched.setattr(os, "getuid", lambda: other)
+        with pytest.raises(LinkError, match="cannot be signalled"):
+            guard_requests._signalled(there, signal.SIGUSR1)
+
+
+def test_asking_a_guard_that_is_not_there_is_a_link_error() -> None:
+    with pytest.raises(LinkError, match="does not answer"):
+        ask("nobody", "stop", "Ann")
+
+
+def test_two_clients_are_answered_each_its_own() -> None:
+    with Rig() as rig, connected(rig) as one, connected(rig) as two:
+        for i in range(5):
+            one.sendall(b'{"request": "status", "who": "one", "id": %d}\n' % (10 + i))
+            two.sendall(b'{"request": "status", "who": "two", "id": %d}\n' % (20 + i))
+            assert line_of(one)["id"] == 10 + i
+            assert line_of(two)["id"] == 20 + i
+
+
+def test_signals_stop_and_release() -> None:
+    with Rig() as rig:
+        rig.follow(0.5)
+        rig.process.signalled(signal.SIGUSR1, 4242)
+        assert rig.status.state is GateState.HOLDING
+        rig.process.signalled(signal.SIGUSR2, 4242)
+        wait_for(lambda: not rig.status.positions.any())
+        assert rig.status.state is GateState.RELEASED
+        rig.process.signalled(signal.SIGTERM, 4242)
+        assert rig.process.ended.is_set()
+    rig.hear()
+    assert [event.who for event in rig.events if event.kind == "stop"] == ["SIGUSR1 from process 4242"]
+
+
+def test_a_release_while_the_link_is_down_is_the_first_thing_sent_when_it_is_back() -> None:
+    with Rig() as rig:
+        rig.follow(0.5)
+        rig.hand.link = LinkState.LOST
+        wait_for(lambda: rig.status.state is GateState.DISARMED)
+        rig.hear()
+        told = len(rig.sent)
+        rig.process.signalled(signal.SIGUSR1, 1)
+        rig.process.signalled(signal.SIGUSR2, 1)
+        rig.submit(1.0, 11)
+        wait_for(lambda: rig.status.counters.commands_withheld)
+        rig.hand.link = LinkState.CONNECTED
+        wait_for(lambda: rig.hear() and len(rig.sent) > told)
+        wait_for(lambda: not rig.status.positions.any())
+        rig.hear()
+        assert {sent.state for sent in rig.sent[told:]} == {GateState.RELEASED}
+
+
+def test_when_decode_ends_without_a_word_the_hand_is_released_and_the_guard_ends() -> None:
+    rig = Rig(orphaned_link_s=PATIENCE_S)
+    with rig:
+        rig.follow(0.8)
+        rig.owner.close()
+        assert rig.process.ended.wait(PATIENCE_S)
+    assert rig.hand.is_closed
+    kinds = rig.kinds()
+    assert kinds.index("orphaned") < kinds.index("release") < kinds.index("disarm")
+    assert rig.sent[-1].state is GateState.RELEASED
+    assert not rig.sent[-1].positions.any()
+
+
+SLOW = replace(PATIENT_LIMITS, max_speed_per_s=0.25)
+"""From 0.6 to rest in 2.4 s."""
+
+
+@pytest.mark.parametrize("how", ["ended", "orphaned"])
+def test_a_slow_hand_is_given_the_time_that_its_way_to_rest_takes(how: str) -> None:
+    with Rig(limits=SLOW, release_s=None, orphaned_link_s=0.01) as rig:
+        rig.follow(0.6)
+        if how == "ended":
+            rig.ask("end")
+        else:
+            rig.owner.close()
+        assert rig.process.ended.wait(PATIENCE_S)
+    assert rig.hand.state.positions.max() < 0.05
+    assert not rig.hand.sent[-1].any()
+    assert "release given up" not in rig.kinds()
+
+
+def test_a_release_that_is_given_up_is_said() -> None:
+    with Rig(limits=SLOW, release_s=0.01) as rig:
+        rig.follow(0.3)
+    assert rig.kinds().count("release given up") == 1
+    assert rig.sent[-1].positions.max() > 0.05
+
+
+def test_a_guard_that_is_left_alone_waits_for_the_link_and_then_releases() -> None:
+    rig = Rig(release_s=None, orphaned_link_s=PATIENCE_S)
+    with rig:
+        rig.follow(0.5)
+        rig.hand.link = LinkState.LOST
+        wait_for(lambda: rig.status.state is GateState.DISARMED)
+        rig.owner.close()
+        assert rig.process.ended.wait(PATIENCE_S)
+        closing = threading.Thread(target=rig.process.close)
+        closing.start()
+        told = len(rig.hand.sent)
+        wait_for(lambda: rig.status.state is GateState.RELEASED)
+        before_ns = rig.status.time_ns
+        wait_for(lambda: rig.status.time_ns - before_ns > 3 * 10**8)
+        rig.hear()
+        assert "guard loop" not in {event.who for event in rig.events}  # it has not begun to count the time
+        assert (closing.is_alive(), len(rig.hand.sent)) == (True, told)
+        rig.hand.link = LinkState.CONNECTED
+        closing.join(PATIENCE_S)
+        assert rig.hand.is_closed
+        assert not rig.hand.sent[-1].any()
+
+
+def test_the_owner_may_end_it_with_a_release() -> None:
+    with Rig() as rig:
+        rig.follow(0.8)
+        assert rig.ask("end")["ok"]
+        assert rig.process.ended.is_set()
+    rig.hear()
+    assert not rig.sent[-1].positions.any()
+    assert "orphaned" not in rig.kinds()
+
+
+def test_a_hand_that_is_not_found_is_said_and_ends_it() -> None:
+    rig = Rig()
+
+    def connect(timeout_s: float) -> None:
+        raise LinkError("it does not answer")
+
+    rig.hand.connect = connect  # type: ignore[method-assign]
+    with rig:
+        assert rig.ready["error"] == "it does not answer"
+        assert rig.process.ended.is_set()
+
+
+@pytest.mark.usefixtures("lines_may_wait")
+def test_an_opened_line_stops_and_nobody_arms_while_it_is_open(tmp_path: Path) -> None:
+    value = tmp_path / "value"
+    set_level(value, "0")
+    with Rig(stop_lines=(StopLine(f"gpio:{value}"),)) as rig:
+        rig.follow(0.5)
+        set_level(value, "1")
+        wait_for(lambda: rig.status.cause is Cause.STOPPED)
+        wait_for(lambda: rig.status.open_lines == (f"gpio:{value}"[:100],))
+        refused = rig.arm()
+        assert "is open: close it, then arm" in refused["error"]
+        set_level(value, "0")
+        wait_for(lambda: rig.status.open_lines == ())
+        assert rig.status.cause is Cause.STOPPED
+        assert rig.arm()["ok"]
+        value.unlink()
+        os.mkfifo(value)  # the driver has gone: the file that is open does not know, a new one would
+    rig.hear()
+    assert [event.who for event in rig.events if event.kind == "stop"] == [f"line gpio:{value} is open"]
+
+
+@pytest.mark.usefixtures("lines_may_wait")
+def test_a_line_that_opens_while_somebody_arms_stops_and_the_arming_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    value = tmp_path / "value"
+    set_level(value, "0")
+    with Rig(stop_lines=(StopLine(f"gpio:{value}"),)) as rig:
+        arm = rig.process.guard.request_arm
+
+        def late(*given: Any, **named: Any) -> bool:
+            set_level(value, "1")
+            wait_for(lambda: rig.process._lines.asked)  # its stop came before there was what to stop
+            return arm(*given, **named)
+
+        monkeypatch.setattr(rig.process.guard, "request_arm", late)
+        assert "is open: close it, then arm" in rig.arm()["error"]
+        wait_for(lambda: rig.status.cause is Cause.STOPPED)
+        assert rig.status.state is GateState.HOLDING
+
+
+@pytest.mark.usefixtures("lines_may_wait")
+@pytest.mark.parametrize(
+    ("action", "stays"), [(LineAction.STOP, GateState.HOLDING), (LineAction.RELEASE, GateState.RELEASED)]
+)
+def test_what_a_line_asks_for_holds_as_long_as_it_is_open_and_is_said_once(
+    action: LineAction, stays: GateState, tmp_path: Path
+) -> None:
+    value = tmp_path / "value"
+    set_level(value, "0")
+    with Rig(stop_lines=(StopLine(f"gpio:{value}", action),)) as rig:
+        rig.follow(0.5)
+        set_level(value, "1")
+        wait_for(lambda: rig.process._lines.asked)
+        wait_for(lambda: rig.status.state is stays)
+        reads = rig.process._lines.reads
+        wait_for(lambda: rig.process._lines.reads > reads + 30)
+        assert rig.kinds().count(action.value) == 1
+        wait_for(lambda: stays is GateState.HOLDING or not rig.status.positions.any())
+        now_ns = time.monotonic_ns()
+        assert rig.process.guard.request_arm(
+            "somebody", overridden("Ann", now_ns)
+        )  # past all that refuses it
+        wait_for(lambda: rig.kinds().count(action.value) == 2)
+        wait_for(lambda: rig.status.state is stays and rig.status.time_ns > time.monotonic_ns() - 10**9)
+        if action is LineAction.STOP:
+            assert rig.status.cause is Cause.STOPPED
+            assert rig.ask("disarm")["state"] == "disarmed"  # nothing moves: nothing is asked for
+            reads = rig.process._lines.reads
+            wait_for(lambda: rig.process._lines.reads > reads + 30)
+            assert rig.kinds().count("stop") == 2
+
+
+def test_lines_that_do_not_answer_stop_whoever_is_armed_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    value = tmp_path / "value"
+    set_level(value, "0")
+    hanging, let_go = threading.Event(), threading.Event()
+
+    def hang(self: object) -> bool:
+        if hanging.is_set():
+            let_go.wait(PATIENCE_S)
+        return True
+
+    monkeypatch.setattr("firmware_bridge.stop_lines.GpioContact.is_closed", hang)
+    with Rig(stop_lines=(StopLine(f"gpio:{value}"),)) as rig:
+        rig.follow(0.5)
+        hanging.set()
+        wait_for(lambda: rig.kinds().count("stop") == 1)
+        assert rig.process.guard.request_arm("somebody", overridden("Ann", time.monotonic_ns()))
+        wait_for(lambda: rig.kinds().count("stop") == 2)
+        let_go.set()
+
+
+@pytest.mark.usefixtures("lines_may_wait")
+def test_a_line_may_release(tmp_path: Path) -> None:
+    value = tmp_path / "value"
+    set_level(value, "1")
+    with Rig(stop_lines=(StopLine(f"gpio:{value}#high", LineAction.RELEASE),)) as rig:
+        rig.follow(0.5)
+        set_level(value, "0")
+        wait_for(lambda: rig.status.state is GateState.RELEASED)
+
+
+def test_a_line_whose_driver_does_not_return_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    value = tmp_path / "value"
+    set_level(value, "0")
+    hanging = threading.Event()
+    let_go = threading.Event()
+
+    def hang(self: object) -> bool:
+        if hanging.is_set():
+            let_go.wait(PATIENCE_S)
+        return True
+
+    monkeypatch.setattr("firmware_bridge.stop_lines.GpioContact.is_closed", hang)
+    with Rig(stop_lines=(StopLine(f"gpio:{value}"),)) as rig:
+        rig.follow(0.5)
+        hanging.set()
+        wait_for(lambda: rig.status.cause is Cause.STOPPED)
+        assert "does not answer" in rig.arm()["error"]
+        let_go.set()
+    rig.hear()
+    assert "does not answer" in next(event.who for event in rig.events if event.kind == "stop")
+
+
+def test_what_fails_in_the_guard_itself_is_a_fault_and_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no such command")
+
+    with Rig() as rig:
+        rig.follow(0.5)
+        with monkeypatch.context() as patched:
+            patched.setattr("firmware_bridge.guard_process.decode_command", fail)
+            rig.submit(0.6)
+            wait_for(lambda: rig.status.state is GateState.FAULTED)
+        rig.submit(0.6)
+        wait_for(lambda: not rig.status.positions.any())
+        assert rig.arm()["ok"]
+        with monkeypatch.context() as patched:
+            patched.setattr(rig.process.guard, "request_stop", fail)
+            assert "the guard failed: RuntimeError" in rig.ask("stop")["error"]
+        assert rig.ask("stop")["ok"]
+    assert "no such command" in caplog.text
+
+
+@pytest.mark.parametrize("request_", ["stop", "release", "disarm"])
+def test_a_request_to_arm_that_was_made_before_somebody_asked_for_rest_is_refused(request_: str) -> None:
+    """As when the guard stands still while both wait for it, and the stop comes by a signal."""
+    with Rig() as rig:
+        made_ns = time.monotonic_ns()
+        assert rig.ask(request_)["ok"]
+        state = rig.status.state
+        late = rig.ask("arm", report=to_plain(overridden("run", made_ns)), asked_ns=made_ns)
+        assert "somebody has asked for rest since" in late["error"]
+        assert rig.status.state is state
+        now_ns = time.monotonic_ns()
+        assert rig.ask("arm", report=to_plain(overridden("Ann", now_ns)), asked_ns=now_ns)["ok"]
+
+
+def test_a_request_to_arm_of_the_future_is_refused() -> None:
+    with Rig() as rig:
+        now_ns = time.monotonic_ns()
+        report = to_plain(overridden("Ann", now_ns))
+        assert "in the future" in rig.ask("arm", report=report, asked_ns=now_ns + 10**15)["error"]
+        assert "asked_ns is -1" in rig.ask("arm", report=report, asked_ns=-1)["error"]
+        assert rig.status.state is GateState.DISARMED
+
+
+def test_nobody_arms_a_guard_that_is_about_to_end() -> None:
+    with Rig() as rig:
+        rig.follow(0.8)
+        rig.process.ended.set()
+        assert "about to end" in rig.arm()["error"]
+
+
+def test_adjustments_of_the_settings_hold_from_the_start() -> None:
+    half = Adjustments(gain=(0.5,) * 6)
+    with Rig(adjustments=half) as rig:
+        assert rig.arm()["ok"]
+        rig.submit_until(0.0, lambda: rig.status.state is GateState.ARMED)
+        rig.submit_until(0.8, lambda: bool(np.allclose(rig.status.positions, 0.4, atol=1e-3)))
+
+
+def test_settings_without_a_hand_are_refused() -> None:
+    with pytest.raises(NervehandError, match="no stop line"):
+        GuardSettings("virtual:x", stop_lines=(StopLine("door"),))
+
+
+def test_a_request_server_ends_though_nobody_ever_came(tmp_path: Path) -> None:
+    server = RequestServer(tmp_path / "s", None, lambda request, owner: {"ok": True}, lambda: None)
+    server.start()
+    server.close()
+    assert not (tmp_path / "s").exists()
