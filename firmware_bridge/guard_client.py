@@ -142,9 +142,10 @@ class GuardClient:
         if self._memory is None:
             return self._seen[1]
         sequence, payload = self._memory.status.read()
-        if sequence > self._seen[0]:
-            self._seen = (sequence, decode_status(payload))
-        return self._seen[1]
+        seen = self._seen  # taken once: another thread may put back what it read before
+        if sequence > seen[0]:
+            seen = self._seen = (sequence, decode_status(payload))
+        return seen[1]
 
     @property
     def decision(self) -> GateDecision | None:
