@@ -25,6 +25,9 @@ _QUEUE_MESSAGES = 1000  # ZMQ's default, which the plugin keeps
 _LINGER_MS = 1000
 """What is under way when a connection is ended: without, libzmq 4.3 ends the process where the other side leaves
 within a message at that very moment (src/session_base.cpp:233)."""
+_ENDED_S = 2.0
+"""By then what lingered has gone. Where a connection breaks just then, libzmq 4.3 can wait in `zmq_ctx_term` for ever
+(its issue 2586; once in some 2,000 times here); nothing listens any more, and its threads are left to it."""
 _BUFFER_BYTES = 1 << 18  # so that what is dropped does not depend on how much this system would keep
 _NODE = 100
 
@@ -97,7 +100,9 @@ class OpenEphysEmulator:
         self.worker.join()
         self._close_sockets()
         if self._context is not None:
-            self._context.destroy(linger=0)
+            ending = threading.Thread(target=self._context.term, name="end of ZMQ", daemon=True)
+            ending.start()
+            ending.join(_ENDED_S)
         self.worker.raise_error(error)
 
     def unplug(self) -> None:
