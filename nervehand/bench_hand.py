@@ -231,6 +231,7 @@ def run_bench_hand(runs: int, *, as_json: bool) -> None:
         "to hand p50, p95, p99",
         "acknowledged",
         "replaced",
+        "lost",
         "dropped",
         "links lost",
     )

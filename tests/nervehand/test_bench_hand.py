@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -65,14 +66,22 @@ def test_the_table_says_everything(run: Run, monkeypatch: pytest.MonkeyPatch) ->
     bare = bench_hand._row((None, 0.0), Found())
     monkeypatch.setattr(bench_hand, "measure", lambda *_: [bare, row])
     out = run("bench", "--hand").out
-    for said in (
-        "bare link",
-        "15",
-        "30%",
-        "15.0, 19.5, 19.9",
-        "7 of 150",
-        "20 of 300",
-        "-, -, -",
-        "machine: ",
-    ):
+    headings = next(cells(line) for line in out.splitlines() if "links lost" in line)
+    shown = next(cells(line) for line in out.splitlines() if "15.0, 19.5, 19.9" in line)
+    assert dict(zip(headings, shown, strict=True)) == {
+        "interval": "15",
+        "PDUs lost": "30%",
+        "to hand p50, p95, p99": "15.0, 19.5, 19.9",
+        "acknowledged": "45.0, 58.5, 59.7",
+        "replaced": "7 of 150",
+        "lost": "3",
+        "dropped": "20 of 300",
+        "links lost": "1",
+    }
+    for said in ("bare link", "-, -, -", "machine: "):
         assert said in out
+
+
+def cells(line: str) -> list[str]:
+    """Of a line of the table."""
+    return [cell.strip() for cell in re.split("[│┃]", line)[1:-1]]
