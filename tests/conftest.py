@@ -26,3 +26,10 @@ settings.load_profile("untimed")
 @pytest.fixture(scope="session", autouse=True)
 def _lsl_on_the_loopback(tmp_path_factory: pytest.TempPathFactory) -> None:
     keep_lsl_on_the_loopback(tmp_path_factory.mktemp("lsl"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Why a test was tried again (`--reruns`, in CI): the plugin says only that it was."""
+    for report in terminalreporter.stats.get("rerun", []):
+        terminalreporter.section(f"first try of {report.nodeid}")
+        terminalreporter.line(report.longreprtext)
