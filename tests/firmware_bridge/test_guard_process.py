@@ -1,4 +1,4 @@
-"""What runs in the guard's process: commands, heartbeat, requests, lines and its end, around a hand in this process."""
+"""What runs in the guard's process: commands, heartbeat, requests and its end, around a hand in this process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import socket
-import stat
 import threading
 import time
 from dataclasses import replace
@@ -30,17 +29,15 @@ from firmware_bridge.guard_requests import (
     parse,
 )
 from firmware_bridge.guard_settings import GuardSettings
-from firmware_bridge.guard_sockets import folder, running
 from firmware_bridge.hand import LinkState
 from firmware_bridge.plain import to_plain
 from firmware_bridge.preuse import overridden
-from firmware_bridge.stop_lines import LineAction, StopLine
+from firmware_bridge.stop_lines import StopLine
 from tests.firmware_bridge.guarding import (
     PATIENCE_S,
     PATIENT_LIMITS,
     Rig,
     own_guards,
-    set_level,
     signals_to,
     wait_for,
 )
@@ -52,12 +49,6 @@ UNASKED = (GateState.ARMED, GateState.RELAXING)
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own_guards(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def lines_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that lets the thread that reads the lines stand still is no driver that hangs."""
-    monkeypatch.setattr("firmware_bridge.guard_process.LINES_STUCK_S", PATIENCE_S)
 
 
 def connected(rig: Rig) -> socket.socket:
@@ -292,160 +283,6 @@ def test_a_line_without_an_end_is_cut_off() -> None:
         assert rig.ask("status")["ok"]
 
 
-def test_the_socket_is_its_owners_alone_and_gone_at_the_end() -> None:
-    with Rig(name="left-hand") as rig:
-        path = Path(rig.ready["socket"])
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-        assert running() == ("left-hand",)
-        with pytest.raises(NervehandError, match="give this guard another name"):
-            Rig(name="left-hand")
-    assert not path.exists()
-    assert running() == ()
-
-
-def test_what_a_killed_guard_left_behind_is_removed_and_does_not_keep_the_next_one_out() -> None:
-    path = guard_sockets.socket_of("gone")
-    dead = socket.socket(socket.AF_UNIX)
-    with guard_sockets._address(path) as address:
-        dead.bind(address)
-    dead.close()
-    with Rig(name="gone"):
-        assert running() == ("gone",)
-
-
-def test_a_folder_that_is_open_to_others_is_refused(tmp_path: Path) -> None:
-    folder().chmod(0o755)
-    with pytest.raises(NervehandError, match="not a folder of yours alone"):
-        folder()
-
-
-def test_a_guard_that_is_being_born_is_not_taken_for_a_dead_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    path = guard_sockets.new_socket("young")
-    seen: list[tuple[tuple[str, ...], bool]] = []
-
-    class Watched(socket.socket):
-        def listen(self, waiting: int = 0, /) -> None:
-            seen.append((running(), path.exists()))  # somebody else looks after its bind
-            super().listen(waiting)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(socket, "socket", Watched)
-        listener = guard_sockets.listening(path)
-    with listener:
-        assert seen == [((), False)]
-        assert running() == ("young",)
-    assert [one.name for one in path.parent.iterdir()] == [path.name]
-
-
-def test_of_guards_of_one_name_that_start_at_once_one_gets_it() -> None:
-    path = guard_sockets.new_socket("worn")
-    dead = socket.socket(socket.AF_UNIX)
-    with guard_sockets._address(path) as address:
-        dead.bind(address)
-    dead.close()
-    made: list[socket.socket] = []
-    refused: list[str] = []
-    together = threading.Barrier(5)
-
-    def begin() -> None:
-        together.wait()
-        try:
-            made.append(guard_sockets.listening(path))
-        except NervehandError as error:
-            refused.append(str(error))
-
-    threads = [threading.Thread(target=begin) for _ in range(5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert (len(made), len(refused)) == (1, 4)
-    assert all("is in use" in one for one in refused)
-    assert running() == ("worn",)
-    made[0].close()
-
-
-def test_guards_make_their_sockets_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard_sockets, "BIRTH_S", 0.01)
-    with guard_sockets._alone_in(folder()), pytest.raises(NervehandError, match="cannot be made"):
-        guard_sockets.listening(guard_sockets.new_socket("late"))
-    guard_sockets.listening(guard_sockets.new_socket("late")).close()
-
-
-def test_a_guard_is_found_in_a_folder_whose_path_is_too_long_for_an_address(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    runtime = tmp_path / ("long" * guard_sockets.ADDRESS_BYTES)[: guard_sockets.ADDRESS_BYTES]
-    runtime.mkdir()
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
-    with Rig(name="worn") as rig:
-        assert rig.ready["socket"] == str(runtime / "nervehand" / "guard-worn.sock")
-        assert running() == ("worn",)
-        assert ask("worn", "stop", "Ann", timeout_s=PATIENCE_S)["ok"]
-        with pytest.raises(NervehandError, match="is in use"):
-            guard_sockets.listening(guard_sockets.new_socket("worn"))
-    assert running() == ()
-
-
-def test_a_guard_that_is_too_busy_to_connect_anybody_still_runs() -> None:
-    path = guard_sockets.new_socket("busy")
-    with guard_sockets.listening(path), contextlib.ExitStack() as held:
-        for _ in range(guard_sockets.WAITING + 1):
-            held.enter_context(guard_sockets.connected(path, PATIENCE_S))
-        assert running() == ("busy",)
-
-
-@pytest.mark.parametrize("where", ["runtime", "users", "temporary"])
-def test_a_guard_is_found_wherever_a_guard_of_this_user_may_be(
-    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Started from a terminal, asked over ssh or by cron, which have another environment; and the other way round."""
-    user = str(os.getuid())
-    (tmp_path / "users" / user).mkdir()
-    started = {"runtime": tmp_path / "runtime", "users": tmp_path / "users" / user, "temporary": None}[where]
-    asked = {"runtime": tmp_path / "runtime", "users": None, "temporary": tmp_path / "runtime"}[where]
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(started or ""))
-    with Rig(name="worn") as rig:
-        monkeypatch.setenv("XDG_RUNTIME_DIR", str(asked or ""))
-        assert running() == ("worn",)
-        assert ask("worn", "stop", "Ann", timeout_s=PATIENCE_S)["ok"]
-        assert str(started or tmp_path / "temporary") in rig.ready["socket"]
-        with pytest.raises(NervehandError, match="give this guard another name"):
-            Rig(name="worn")
-
-
-def test_who_became_root_by_sudo_finds_the_guards_of_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with Rig(name="worn"), monkeypatch.context() as patched:
-        patched.delenv("XDG_RUNTIME_DIR")
-        (tmp_path / "users" / "4242").symlink_to(tmp_path / "runtime")
-        patched.setattr(os, "getuid", lambda: 0)
-        patched.setenv("SUDO_UID", "4242")
-        patched.setattr(guard_sockets, "_is_alone", lambda path, user: user == 4242)
-        assert running() == ("worn",)
-        patched.setattr(os, "getuid", lambda: 77)  # who is not root may say what he likes
-        assert running() == ()
-
-
-def test_a_folder_of_somebody_elses_is_neither_used_nor_looked_into(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    with Rig(name="theirs"):
-        theirs = folder()
-        assert guard_sockets.folders() == (theirs,)
-        with monkeypatch.context() as patched:
-            other = os.getuid() + 1
-            patched.setattr(os, "getuid", lambda: other)
-            assert guard_sockets.folders() == running() == ()
-            assert f"{theirs}: it is not a folder of yours alone" in caplog.text
-            with pytest.raises(NervehandError, match=rf"nervehand-{other} is not a folder of yours alone"):
-                folder()  # theirs is not taken, and what is made in its stead is, here, not this other user's
-    theirs.chmod(0o750)
-    assert guard_sockets.folders() == ()
-
-
 def test_a_stop_that_is_not_answered_goes_by_a_signal_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """As when the thread that answers requests hangs."""
     monkeypatch.setattr(guard_requests, "URGENT_S", 0.05)
@@ -615,133 +452,6 @@ def test_a_hand_that_is_not_found_is_said_and_ends_it() -> None:
     with rig:
         assert rig.ready["error"] == "it does not answer"
         assert rig.process.ended.is_set()
-
-
-@pytest.mark.usefixtures("lines_may_wait")
-def test_an_opened_line_stops_and_nobody_arms_while_it_is_open(tmp_path: Path) -> None:
-    value = tmp_path / "value"
-    set_level(value, "0")
-    with Rig(stop_lines=(StopLine(f"gpio:{value}"),)) as rig:
-        rig.follow(0.5)
-        set_level(value, "1")
-        wait_for(lambda: rig.status.cause is Cause.STOPPED)
-        wait_for(lambda: rig.status.open_lines == (f"gpio:{value}"[:100],))
-        refused = rig.arm()
-        assert "is open: close it, then arm" in refused["error"]
-        set_level(value, "0")
-        wait_for(lambda: rig.status.open_lines == ())
-        assert rig.status.cause is Cause.STOPPED
-        assert rig.arm()["ok"]
-        value.unlink()
-        os.mkfifo(value)  # the driver has gone: the file that is open does not know, a new one would
-    rig.hear()
-    assert [event.who for event in rig.events if event.kind == "stop"] == [f"line gpio:{value} is open"]
-
-
-@pytest.mark.usefixtures("lines_may_wait")
-def test_a_line_that_opens_while_somebody_arms_stops_and_the_arming_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    value = tmp_path / "value"
-    set_level(value, "0")
-    with Rig(stop_lines=(StopLine(f"gpio:{value}"),)) as rig:
-        arm = rig.process.guard.request_arm
-
-        def late(*given: Any, **named: Any) -> bool:
-            set_level(value, "1")
-            wait_for(lambda: rig.process._lines.asked)  # its stop came before there was what to stop
-            return arm(*given, **named)
-
-        monkeypatch.setattr(rig.process.guard, "request_arm", late)
-        assert "is open: close it, then arm" in rig.arm()["error"]
-        wait_for(lambda: rig.status.cause is Cause.STOPPED)
-        assert rig.status.state is GateState.HOLDING
-
-
-@pytest.mark.usefixtures("lines_may_wait")
-@pytest.mark.parametrize(
-    ("action", "stays"), [(LineAction.STOP, GateState.HOLDING), (LineAction.RELEASE, GateState.RELEASED)]
-)
-def test_what_a_line_asks_for_holds_as_long_as_it_is_open_and_is_said_once(
-    action: LineAction, stays: GateState, tmp_path: Path
-) -> None:
-    value = tmp_path / "value"
-    set_level(value, "0")
-    with Rig(stop_lines=(StopLine(f"gpio:{value}", action),)) as rig:
-        rig.follow(0.5)
-        set_level(value, "1")
-        wait_for(lambda: rig.process._lines.asked)
-        wait_for(lambda: rig.status.state is stays)
-        reads = rig.process._lines.reads
-        wait_for(lambda: rig.process._lines.reads > reads + 30)
-        assert rig.kinds().count(action.value) == 1
-        wait_for(lambda: stays is GateState.HOLDING or not rig.status.positions.any())
-        now_ns = time.monotonic_ns()
-        assert rig.process.guard.request_arm(
-            "somebody", overridden("Ann", now_ns)
-        )  # past all that refuses it
-        wait_for(lambda: rig.kinds().count(action.value) == 2)
-        wait_for(lambda: rig.status.state is stays and rig.status.time_ns > time.monotonic_ns() - 10**9)
-        if action is LineAction.STOP:
-            assert rig.status.cause is Cause.STOPPED
-            assert rig.ask("disarm")["state"] == "disarmed"  # nothing moves: nothing is asked for
-            reads = rig.process._lines.reads
-            wait_for(lambda: rig.process._lines.reads > reads + 30)
-            assert rig.kinds().count("stop") == 2
-
-
-def test_lines_that_do_not_answer_stop_whoever_is_armed_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    value = tmp_path / "value"
-    set_level(value, "0")
-    hanging, let_go = threading.Event(), threading.Event()
-
-    def hang(self: object) -> bool:
-        if hanging.is_set():
-            let_go.wait(PATIENCE_S)
-        return True
-
-    monkeypatch.setattr("firmware_bridge.stop_lines.GpioContact.is_closed", hang)
-    with Rig(stop_lines=(StopLine(f"gpio:{value}"),)) as rig:
-        rig.follow(0.5)
-        hanging.set()
-        wait_for(lambda: rig.kinds().count("stop") == 1)
-        assert rig.process.guard.request_arm("somebody", overridden("Ann", time.monotonic_ns()))
-        wait_for(lambda: rig.kinds().count("stop") == 2)
-        let_go.set()
-
-
-@pytest.mark.usefixtures("lines_may_wait")
-def test_a_line_may_release(tmp_path: Path) -> None:
-    value = tmp_path / "value"
-    set_level(value, "1")
-    with Rig(stop_lines=(StopLine(f"gpio:{value}#high", LineAction.RELEASE),)) as rig:
-        rig.follow(0.5)
-        set_level(value, "0")
-        wait_for(lambda: rig.status.state is GateState.RELEASED)
-
-
-def test_a_line_whose_driver_does_not_return_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    value = tmp_path / "value"
-    set_level(value, "0")
-    hanging = threading.Event()
-    let_go = threading.Event()
-
-    def hang(self: object) -> bool:
-        if hanging.is_set():
-            let_go.wait(PATIENCE_S)
-        return True
-
-    monkeypatch.setattr("firmware_bridge.stop_lines.GpioContact.is_closed", hang)
-    with Rig(stop_lines=(StopLine(f"gpio:{value}"),)) as rig:
-        rig.follow(0.5)
-        hanging.set()
-        wait_for(lambda: rig.status.cause is Cause.STOPPED)
-        assert "does not answer" in rig.arm()["error"]
-        let_go.set()
-    rig.hear()
-    assert "does not answer" in next(event.who for event in rig.events if event.kind == "stop")
 
 
 def test_what_fails_in_the_guard_itself_is_a_fault_and_it_goes_on(

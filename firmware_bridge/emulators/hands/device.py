@@ -38,12 +38,20 @@ class Trace:
         text: str = "",
         sent_ms: int | None = None,
     ) -> None:
-        self.entries.append(Traced(time_ns, kind, joints, text, sent_ms))
+        self.keep(Traced(time_ns, kind, joints, text, sent_ms))
+
+    def keep(self, entry: Traced) -> None:
+        self.entries.append(entry)
 
     def write(self, file: TextIO) -> None:
         """One JSON object a line."""
         for entry in self.entries:
-            file.write(json.dumps(asdict(entry)) + "\n")
+            write_entry(entry, file)
+
+
+def write_entry(entry: Traced, file: TextIO) -> None:
+    """As a line, one JSON object."""
+    file.write(json.dumps(asdict(entry)) + "\n")
 
 
 def read_trace(lines: TextIO) -> list[Traced]:

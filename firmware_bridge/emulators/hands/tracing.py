@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from firmware_bridge.emulators.hands.device import Trace
+from firmware_bridge.emulators.hands.device import Trace, Traced, write_entry
 from firmware_bridge.errors import NervehandError
 
 
 class Untraced(Trace):
     """Keeps nothing: for a hand that runs for days."""
 
-    def add(self, time_ns: int, kind: str, *_rest: object, **_more: object) -> None:
+    def keep(self, entry: Traced) -> None:
         pass
 
 
@@ -25,17 +25,8 @@ class TraceFile(Trace):
         super().__init__()
         self._file = file
 
-    def add(
-        self,
-        time_ns: int,
-        kind: str,
-        joints: tuple[float, ...] = (),
-        text: str = "",
-        sent_ms: int | None = None,
-    ) -> None:
-        super().add(time_ns, kind, joints, text, sent_ms)
-        self.write(self._file)
-        self.entries.clear()
+    def keep(self, entry: Traced) -> None:
+        write_entry(entry, self._file)
 
 
 @contextlib.contextmanager
