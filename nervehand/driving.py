@@ -15,11 +15,11 @@ from decoder.chain import compile_kernels
 from decoder.intent import Intents
 from firmware_bridge.errors import LinkError
 from firmware_bridge.gate import GateEvent
-from firmware_bridge.guard import Guard, Sent
+from firmware_bridge.guard import Sent
 from firmware_bridge.preuse import PreUseReport
 from firmware_bridge.stream import Source
 from nervehand.gate_words import GateWords
-from nervehand.guarding import Guarding, GuardOptions, virtual_hand_guarded
+from nervehand.guarding import Guarded, Guarding, GuardOptions, virtual_hand_guarded
 from nervehand.hand_keys import HAND_KEYS, HandKeys
 from nervehand.keys import keys_pressed
 from nervehand.live import ASKED_FOR, LiveRun, LiveSummary
@@ -110,7 +110,7 @@ def drive_hand(
 
             with keys_pressed(pressed) if keys_who else contextlib.nullcontext():
                 if check is None:
-                    _arm(guard, who, answered, acknowledgement, stop, listeners)
+                    _arm(guarded, who, answered, acknowledgement, stop, listeners)
                     summary = live.run(stop)
                 else:
                     with check.running(
@@ -155,18 +155,18 @@ class _Listeners:
 
 
 def _arm(
-    guard: Guard,
+    guarded: Guarded,
     who: str,
     answered: Overridden,
     acknowledgement: str,
     stop: threading.Event,
     listeners: _Listeners,
 ) -> None:
-    """Arm as soon as the hand has reported, unless somebody asks for rest before; LinkError with the gate's reason
+    """Arm as soon as the hand has reported, unless somebody has asked for rest before; LinkError with the gate's reason
     where that takes longer than _ARM_S."""
     deadline = time.monotonic() + _ARM_S
-    while not (stop.is_set() or listeners.is_asked_to_rest) and not guard.request_arm(
-        who, answered.report(), acknowledgement
+    while not (stop.is_set() or listeners.is_asked_to_rest) and not guarded.guard.request_arm(
+        who, answered.report(), acknowledgement, guarded.asked_ns
     ):
         if time.monotonic() > deadline:
             why = "; ".join(listeners.refusals) or "it says nothing"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -46,13 +47,15 @@ class Guarded:
     """A hand that is connected and guarded, not armed.
 
     `working` is entered for as long as the decode loop works on a block: what hangs there is found by the guard.
-    `limits` are the gate's; `side` is the hand's, "" where nobody said.
+    `limits` are the gate's; `side` is the hand's, "" where nobody said. Who asked for rest after `asked_ns`, when the
+    guard was asked for, is not overruled by arming it for the first time (host, `time.monotonic_ns`).
     """
 
     guard: Guard
     hand: HandView
     capabilities: HandCapabilities
     limits: GateLimits
+    asked_ns: int
     side: str = ""
     working: Callable[[], AbstractContextManager[None]] = nullcontext
 
@@ -87,13 +90,14 @@ def in_this_process(
     side: str = EITHER,
 ) -> Iterator[Guarded]:
     """`Guarding` of a hand that is connected already."""
+    asked_ns = time.monotonic_ns()
     capabilities = hand.capabilities
     limits = limits or GateLimits.for_hand(capabilities)
     gate = SafetyGate(limits, capabilities.watchdog_action)
     with GuardLoop(gate, hand, on_event=on_event, on_sent=on_sent) as guard:
         if adjustments != UNADJUSTED:
             guard.adjust("configuration", adjustments)
-        yield Guarded(guard, hand, capabilities, limits, side)
+        yield Guarded(guard, hand, capabilities, limits, asked_ns, side)
 
 
 @contextmanager
@@ -101,9 +105,10 @@ def in_its_own_process(
     settings: GuardSettings, on_event: OnEvent, on_sent: OnSent, side: str = EITHER
 ) -> Iterator[Guarded]:
     """`Guarding` by a guard process, which connects the hand itself."""
+    asked_ns = time.monotonic_ns()  # the guard hears requests while it looks for its hand
     with GuardClient(settings, on_event, on_sent) as guard:
         limits = settings.limits or GateLimits.for_hand(guard.capabilities)
-        yield Guarded(guard, guard.hand, guard.capabilities, limits, side, guard.working)
+        yield Guarded(guard, guard.hand, guard.capabilities, limits, asked_ns, side, guard.working)
 
 
 @contextmanager

@@ -63,7 +63,6 @@ class LiveCheck:
         """What was found, once it is over."""
         self._settings = settings
         self._lock = threading.Lock()
-        self._began_ns = 0
         self._check: PreUseCheck | None = None
         self._comparison: ChannelComparison | None = None
 
@@ -96,15 +95,14 @@ class LiveCheck:
     ) -> Iterator[None]:
         """Check, then arm in the name of `who`, while the block lasts; where that fails, set `stop`.
 
-        Who asks for rest meanwhile is not overruled: then the hand waits for somebody to arm it.
+        Who has asked for rest since the guard was started is not overruled: then the hand waits for somebody to arm it.
 
         `on_event` gets what was found, an event for each thing; `say` what the wearer should do now.
         """
-        self._began_ns = time.monotonic_ns()
         self._comparison = ChannelComparison(bundle)
         self._check = PreUseCheck(
             guarded.limits, guarded.capabilities, guarded.side, bundle.manifest.side, bundle.hop_s,
-            self._began_ns, self._settings,
+            time.monotonic_ns(), self._settings,
         )  # fmt: skip
         over = threading.Event()
 
@@ -159,7 +157,7 @@ class LiveCheck:
             self.failure = described(report)
             return
         deadline = time.monotonic() + ARM_S
-        while not guarded.guard.request_arm(who, report, acknowledgement, self._began_ns):
+        while not guarded.guard.request_arm(who, report, acknowledgement, guarded.asked_ns):
             if is_asked_to_rest():
                 say(f"{CHECK} passed, but somebody asked for rest meanwhile: arm the hand when it may move")
                 return

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,12 +19,14 @@ from decoder.session.reader import read_session
 from decoder.session.writer import write_session
 from firmware_bridge.emulators.hands.inspire import InspireDevice
 from firmware_bridge.emulators.hands.pty import PtyHand
+from firmware_bridge.gate import GateEvent
+from firmware_bridge.hand import Hand
 from firmware_bridge.nerve.motion import SteeredMotion
 from firmware_bridge.nerve.physiology import DEFAULT
 from firmware_bridge.nerve.subject import SimulatedSubject
 from firmware_bridge.preuse_check import CheckSettings
 from nervehand import running
-from nervehand.guarding import Guarded
+from nervehand.guarding import Guarded, Guarding, GuardOptions, OnEvent, OnSent, in_this_process, virtual_hand
 from nervehand.pre_use import LiveCheck
 from nervehand.simulate import simulated_session
 from tests.nervehand.conftest import PATIENCE_S, Run
@@ -94,6 +99,41 @@ def test_who_asks_for_rest_during_the_check_is_not_overruled_by_its_passing(
     found = json.loads(result.out)
     assert all(item["passed"] for item in found["pre_use_check"])
     assert found["commands_applied"] == 0
+
+
+@contextmanager
+def stopped_while_its_hand_was_looked_for(options: GuardOptions) -> Iterator[Guarding]:
+    """By another terminal; the run hears of it a moment later, as of everything that its guard does."""
+
+    @contextmanager
+    def guarding(hand: Hand, on_event: OnEvent, on_sent: OnSent) -> Iterator[Guarded]:
+        late: list[GateEvent] = []
+        with in_this_process(hand, late.append, on_sent) as guarded:
+            guarded.guard.request_stop("Ann")
+            arm = guarded.guard.request_arm
+
+            def arm_and_hear(*given: Any) -> bool:
+                is_armed = arm(*given)
+                while late:
+                    on_event(late.pop(0))
+                return is_armed
+
+            guarded.guard.request_arm = arm_and_hear  # type: ignore[method-assign]
+            yield guarded
+
+    with virtual_hand() as hand:
+        yield partial(guarding, hand)
+
+
+@pytest.mark.usefixtures("_short")
+@pytest.mark.parametrize("options", [("--check",), ("--override-check", "ada")])
+def test_who_asks_for_rest_while_the_hand_is_looked_for_is_not_overruled(
+    run: Run, at_rest: Path, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "virtual_hand_guarded", stopped_while_its_hand_was_looked_for)
+    result = run("run", f"session:{at_rest}", "--bundle", BUNDLE, "--hand", "virtual", *options, "--json")
+    assert result.status == 0, result.err
+    assert json.loads(result.out)["commands_applied"] == 0
 
 
 @pytest.mark.usefixtures("patient")
