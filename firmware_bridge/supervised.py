@@ -12,7 +12,9 @@ from firmware_bridge.arrival import ArrivalRate
 from firmware_bridge.errors import LinkError, NervehandError, SourceLostError, StreamMismatchError
 from firmware_bridge.stream import Device, LinkCounters, SignalBlock, StreamInfo
 
-SourceEventKind = Literal["lost", "reconnected", "began anew", "repeated", "rate", "mismatch", "input"]
+SourceEventKind = Literal[
+    "lost", "reconnected", "began anew", "repeated", "rate", "mismatch", "input", "intention"
+]
 
 _NEAR_S = 0.25
 """How far a counter may be from where the host's clock has it; going back by less is a repetition."""
@@ -32,6 +34,7 @@ class SourceEvent:
     samples from elsewhere; the index goes on, its loss estimated by the host's clock. "repeated": samples came
     again and were dropped. "rate": they come at another rate than the stream's. "mismatch": what came back is
     another stream. "input": a person moved the intent of a simulated one; `value` is the index of the gesture.
+    "intention": likewise, a posture that is no such gesture; `text` holds its six positions, `value` what they are called.
     """
 
     sample_index: int

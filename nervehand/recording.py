@@ -140,6 +140,9 @@ class LiveRecorder:
             self._unless_stopped(lambda writer: writer.event(given))
             return
         text = f"source {event.kind}: {event.text}"
+        if event.kind == "intention":  # as an input, it counts from its own sample
+            self._unless_stopped(lambda writer: writer.note(Note(event.sample_index, text)))
+            return
         self._unless_stopped(lambda writer: writer.note(Note(writer.present_sample, text)))
 
     def close(self, *, failing: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -138,7 +139,8 @@ class CuedMotion:
 class SteeredMotion:
     """Postures asked for while it runs: each is reached `reaction_s` and a ramp after it was asked for.
 
-    `ask` may come from another thread. A movement begins no earlier than the one that was asked for before it.
+    `ask` and `intend` may come from another thread. A movement begins no earlier than the one that was asked for
+    before it.
     """
 
     def __init__(
@@ -150,6 +152,20 @@ class SteeredMotion:
 
     def ask(self, sample_index: int, gesture: int) -> None:
         """From `sample_index` on the person intends this gesture (an index of GESTURES)."""
+        self.intend(sample_index, POSTURES[gesture], gesture)
+
+    def intend(
+        self,
+        sample_index: int,
+        posture: Sequence[float] | NDArray[np.floating],
+        label: int,
+        ramp_s: float | None = None,
+    ) -> None:
+        """From `sample_index` on the person intends a posture (6,) in -1..1, which its truth calls gesture `label`.
+
+        `ramp_s` None takes the person's own.
+        """
+        ramp_s = self._ramp_s if ramp_s is None else ramp_s
         drawn = generator(self._subject, Purpose.TRIAL, self._day, len(self._moves))
         p = self._person
         delay_s = p.reaction_s + p.reaction_spread_s * drawn.uniform(-1.7, 1.7)
@@ -158,8 +174,8 @@ class SteeredMotion:
         if self._moves:
             starts = max(starts, self._moves[-1].starts)
         before = tuple(self.positions(np.array([starts], np.int64))[0])
-        after = tuple(POSTURES[gesture] * level)
-        self._moves = (*self._moves, _Move(sample_index, starts, gesture, before, after))
+        after = tuple(np.asarray(posture, np.float64) * level)
+        self._moves = (*self._moves, _Move(sample_index, starts, label, before, after, ramp_s))
 
     def positions(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
         out = np.zeros((len(index), N_DOF))
@@ -170,7 +186,7 @@ class SteeredMotion:
         first = max(0, bisect.bisect_right(starts, int(index.min())) - 1)
         for move in moves[first:]:
             after = index >= move.starts
-            part = minimum_jerk((index[after] - move.starts) / (self._ramp_s * self._rate_hz))[:, None]
+            part = minimum_jerk((index[after] - move.starts) / (move.ramp_s * self._rate_hz))[:, None]
             out[after] = np.array(move.before) * (1 - part) + np.array(move.after) * part
         return out
 
@@ -193,6 +209,7 @@ class _Move:
     gesture: int
     before: tuple[float, ...]
     after: tuple[float, ...]
+    ramp_s: float
 
 
 def minimum_jerk(x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from queue import SimpleQueue
 
 from firmware_bridge.errors import NervehandError
+from firmware_bridge.hand import N_DOF
 from firmware_bridge.nerve.motion import GESTURES, SteeredMotion
 from firmware_bridge.nerve.physiology import COHORT, PRESETS
 from firmware_bridge.nerve.subject import SimulatedSubject
@@ -18,6 +20,13 @@ from firmware_bridge.supervised import SourceEvent
 
 ADDRESS = "simulated[:PRESET[/SUBJECT[/DAY]]]"
 BLOCK_S = 0.002  # what a front-end delivers at a time: no more than the delay line of channel health
+
+
+@dataclass(frozen=True, slots=True)
+class _Intention:
+    posture: tuple[float, ...]
+    label: int
+    ramp_s: float | None
 
 
 class SimulatedSource:
@@ -49,7 +58,7 @@ class SimulatedSource:
         self._wait = self._closed.wait if wait is None else wait
         self.counters = LinkCounters()
         self._on_event = on_event
-        self._asked: SimpleQueue[int] = SimpleQueue()
+        self._asked: SimpleQueue[int | _Intention] = SimpleQueue()
 
     @property
     def info(self) -> StreamInfo:
@@ -81,20 +90,39 @@ class SimulatedSource:
 
         Raises NervehandError where the subject follows cues instead, or there is no such gesture.
         """
-        if not isinstance(self._subject.motion, SteeredMotion):
-            raise NervehandError(
-                "this simulated subject follows cues: give it a SteeredMotion to move it by hand"
-            )
+        self._require_steered()
         if not 0 <= gesture < len(GESTURES):
             raise NervehandError(f"gesture {gesture}: use 0 to {len(GESTURES) - 1}")
         self._asked.put(gesture)
 
+    def intend(self, posture: Sequence[float], label: int = 0, ramp_s: float | None = None) -> None:
+        """From the next block on the subject intends a posture of six positions in -1..1; from any thread.
+
+        See `SteeredMotion.intend`. Raises NervehandError where the subject follows cues, or that is no posture.
+        """
+        self._require_steered()
+        asked = tuple(float(position) for position in posture)
+        if len(asked) != N_DOF or not all(-1 <= position <= 1 for position in asked):
+            raise NervehandError(f"the posture is {asked}: give {N_DOF} positions in -1..1")
+        self._asked.put(_Intention(asked, label, ramp_s))
+
+    def _require_steered(self) -> None:
+        if not isinstance(self._subject.motion, SteeredMotion):
+            raise NervehandError(
+                "this simulated subject follows cues: give it a SteeredMotion to move it by hand"
+            )
+
     def _take_inputs(self, sample_index: int) -> None:
         motion = self._subject.motion
         while not self._asked.empty() and isinstance(motion, SteeredMotion):
-            gesture = self._asked.get()
-            motion.ask(sample_index, gesture)
-            self._on_event(SourceEvent(sample_index, "input", GESTURES[gesture][0], gesture))
+            asked = self._asked.get()
+            if isinstance(asked, _Intention):
+                motion.intend(sample_index, asked.posture, asked.label, asked.ramp_s)
+                text = ", ".join(f"{position:g}" for position in asked.posture)
+                self._on_event(SourceEvent(sample_index, "intention", text, asked.label))
+            else:
+                motion.ask(sample_index, asked)
+                self._on_event(SourceEvent(sample_index, "input", GESTURES[asked][0], asked))
 
     def close(self) -> None:
         """End the blocks, also from another thread while they are waited for."""
