@@ -7,7 +7,7 @@ import functools
 import types
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -47,6 +47,10 @@ def _read(kind: Any, value: object, what: str) -> object:
     if origin is Union or origin is types.UnionType:
         (inner,) = (one for one in get_args(kind) if one is not type(None))
         return None if value is None else _read(inner, value, what)
+    if origin is Literal:
+        if value not in get_args(kind):
+            raise NervehandError(f"{what} is {value!r}: give one of {', '.join(map(str, get_args(kind)))}")
+        return value
     if origin is np.ndarray:
         return _array(kind, value, what)
     if origin in (tuple, frozenset):

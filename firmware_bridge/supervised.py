@@ -34,7 +34,7 @@ class SourceEvent:
     samples from elsewhere; the index goes on, its loss estimated by the host's clock. "repeated": samples came
     again and were dropped. "rate": they come at another rate than the stream's. "mismatch": what came back is
     another stream. "input": a person moved the intent of a simulated one; `value` is the index of the gesture.
-    "intention": likewise, a posture that is no such gesture; `text` holds its six positions, `value` what they are called.
+    "intention": likewise, a posture that is no such gesture: `text` holds its six positions, `value` their label.
     """
 
     sample_index: int

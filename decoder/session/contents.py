@@ -19,6 +19,7 @@ from decoder.session.recorded import (
     HealthChanges,
     Note,
     Recorded,
+    SensorReadings,
     SentPositions,
 )
 from firmware_bridge.errors import NervehandError
@@ -134,6 +135,9 @@ def read_recorded(file: h5py.File, header: Header, verified: Verified = EVERYTHI
     commands_at, (targets, times, quality) = read_stream(file, header, "commands", verified.rows("commands"))
     sent_at, (sent_ns, sent, state) = read_stream(file, header, "sent", verified.rows("sent"))
     states_at, (positions, reports) = read_stream(file, header, "states", verified.rows("states"))
+    sensors_at, (device_s, arrival_ns, values) = read_stream(
+        file, header, "sensors", verified.rows("sensors")
+    )
     health_at, (packed,) = read_stream(file, header, "health", verified.rows("health"))
     events_at, (kind, first, second) = read_stream(file, header, "events", verified.rows("events"))
     mask = np.unpackbits(packed.astype(np.uint8), axis=1, count=header.info.n_channels).astype(np.bool_)
@@ -168,6 +172,16 @@ def read_recorded(file: h5py.File, header: Header, verified: Verified = EVERYTHI
         if len(states_at)
         else None,
         health=HealthChanges(health_at, mask) if len(health_at) else None,
+        sensors=SensorReadings(
+            sensors_at,
+            device_s.astype(np.float64),
+            arrival_ns.astype(np.int64),
+            values.astype(np.float32),
+            header.sensor_names,
+            header.sensor_units,
+        )
+        if len(sensors_at)
+        else None,
         events=events,
         notes=notes,
     )

@@ -21,13 +21,20 @@ def journal_of(path: Path) -> Path:
 
 
 class JournalWriter:
-    """Appends notes; each is one write of a whole line, so a kill loses at most the line being written."""
+    """Appends notes; each is one write of a whole line, so a kill loses at most the line being written.
 
-    def __init__(self, path: Path) -> None:
+    `path` must not exist, unless it `goes_on`: then a line that was cut short is ended, and stays damaged.
+    """
+
+    def __init__(self, path: Path, *, goes_on: bool = False) -> None:
+        is_cut = goes_on and path.exists() and not path.read_bytes().endswith(b"\n")
+        flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | (0 if goes_on else os.O_EXCL)
         try:
-            self._fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
+            self._fd = os.open(path, flags, 0o600)
         except OSError as error:
             raise NervehandError(f"{path}: cannot be created ({error.strerror}): move it away") from None
+        if is_cut:
+            os.write(self._fd, b"\n")
 
     def append(self, note: Note) -> None:
         body = json.dumps({"sample_index": note.sample_index, "text": note.text}).encode()

@@ -83,6 +83,8 @@ class Header:
     output_names: tuple[str, ...] = ()
     bundle: str = ""
     gate_states: tuple[str, ...] = GATE_STATES
+    sensor_names: tuple[str, ...] = ()
+    sensor_units: tuple[str, ...] = ()
     content: str = "session"
 
     def to_json(self) -> str:
@@ -149,6 +151,8 @@ def header_of(session: Session) -> Header:
         output_names=session.recorded.output_names,
         bundle=session.recorded.bundle,
         gate_states=GATE_STATES if session.recorded.sent is None else session.recorded.sent.state_names,
+        sensor_names=() if session.recorded.sensors is None else session.recorded.sensors.names,
+        sensor_units=() if session.recorded.sensors is None else session.recorded.sensors.units,
     )
 
 
@@ -220,6 +224,15 @@ def streams(header: Header) -> dict[str, Stream]:
             (
                 Column("positions", "float32", N_DOF, "six reported positions, -1..1, NaN unknown"),
                 Column("reports", "int64", 2, "reported host monotonic ns, watchdog tripped"),
+            ),
+        ),
+        "sensors": Stream(
+            "acquisition/able_hand",
+            True,
+            (
+                Column("device_time", "float64", 0, "the device's own clock, s"),
+                Column("arrival", "int64", 0, "host monotonic ns"),
+                Column("values", "float32", len(header.sensor_names), ", ".join(header.sensor_names)),
             ),
         ),
         "digital": Stream(

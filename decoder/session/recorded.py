@@ -98,6 +98,20 @@ class HealthChanges:
 
 
 @dataclass(frozen=True, slots=True)
+class SensorReadings:
+    """k readings of what measures the able hand, as they arrived: values (k, d) in `units`, NaN where a sensor said
+    nothing; `device_s` (k,) on the device's own clock, `arrival_ns` (k,) on the host's. `sample_index` is the last
+    sample received then: what maps the device's clock to the signal's."""
+
+    sample_index: NDArray[np.int64]
+    device_s: NDArray[np.float64]
+    arrival_ns: NDArray[np.int64]
+    values: NDArray[np.float32]
+    names: tuple[str, ...]
+    units: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Recorded:
     """All of it; None where nothing of the kind was recorded. `output_names` name the intents' outputs and
     `bundle` is the identity of the bundle that made them."""
@@ -109,6 +123,7 @@ class Recorded:
     sent: SentPositions | None = None
     states: HandStates | None = None
     health: HealthChanges | None = None
+    sensors: SensorReadings | None = None
     events: tuple[Event, ...] = ()
     notes: tuple[Note, ...] = ()
 

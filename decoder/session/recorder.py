@@ -41,7 +41,19 @@ from firmware_bridge.stream import SignalBlock
 if TYPE_CHECKING:
     import h5py
 
-LANES = ("signal", "marks", "health", "gaps", "events", "intents", "commands", "states", "sent", "digital")
+LANES = (
+    "signal",
+    "marks",
+    "health",
+    "gaps",
+    "events",
+    "intents",
+    "commands",
+    "states",
+    "sent",
+    "digital",
+    "sensors",
+)
 """What a flush covers, in the order of its checksum; truth goes with the signal. New lanes come last: a recording
 of an earlier release has the first of these."""
 
@@ -232,6 +244,17 @@ class SessionWriter:
         self._put("states", np.array([at]), [state.positions[None, :], reports])
         if state.fault:
             self.note(Note(at, f"hand fault: {state.fault}"))
+
+    def sensors(
+        self, device_s: NDArray[np.float64], arrival_ns: NDArray[np.int64], values: NDArray[np.float32]
+    ) -> None:
+        """Readings of the able hand (k,), (k,) and (k, d) with the header's sensors, at the last sample received."""
+        if values.shape != (len(device_s), len(self._header.sensor_names)):
+            raise NervehandError(
+                f"readings are {values.shape} for {len(self._header.sensor_names)} sensors: give one column each"
+            )
+        at = np.full(len(device_s), self.present_sample)
+        self._put("sensors", at, [device_s, arrival_ns, values])
 
     def event(self, event: Event) -> None:
         self._put("events", *event_rows((event,)))

@@ -169,6 +169,9 @@ def stream_rows(session: Session) -> dict[str, Rows]:
         rows["sent"] = (s.sample_index, [s.sent_ns, s.positions, s.state])
     if recorded.states is not None:
         rows["states"] = (recorded.states.sample_index, [recorded.states.positions, recorded.states.times_ns])
+    if recorded.sensors is not None:
+        r = recorded.sensors
+        rows["sensors"] = (r.sample_index, [r.device_s, r.arrival_ns, r.values])
     if session.digital is not None:
         rows["digital"] = (session.digital.sample_index, [session.digital.lines])
     return rows

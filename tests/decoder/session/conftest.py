@@ -17,6 +17,7 @@ from decoder.session.recorded import (
     HealthChanges,
     Note,
     Recorded,
+    SensorReadings,
     SentPositions,
 )
 from firmware_bridge.stream import StreamInfo
@@ -90,6 +91,14 @@ def session(info: StreamInfo, intents: Intents) -> Session:
                 ("armed", "a state of another release"),
             ),
             states=HandStates(np.array([120]), np.full((1, 6), np.nan, np.float32), np.array([[7, 1]])),
+            sensors=SensorReadings(
+                np.array([102, 102, 140]),
+                np.array([0.5, 0.51, 0.52]),
+                np.array([1 << 60, 1 << 60, 2]),
+                np.array([[1, np.nan], [2, 3], [4, 5]], np.float32),
+                ("index mcp", "wrist"),
+                ("rad", "raw"),
+            ),
             health=HealthChanges(np.array([100, 333]), np.array([[True, False, True], [False] * 3])),
             events=(Event(350, EventKind.GAP, 50), Event(350, EventKind.RESTART, -3, 1 << 40)),
             notes=(Note(101, "gegrüßt\nsei"), Note(999, "")),

@@ -31,6 +31,7 @@ def assert_whole(session: Session) -> None:
     recorded = session.recorded
     last = np.arange(10) * 20 + 19
     assert recorded.sent is None
+    assert recorded.sensors is None
     assert recorded.commands is not None
     assert np.array_equal(recorded.commands.sample_index, last)
     assert np.array_equal(recorded.commands.targets[:, 0], np.arange(10, dtype=np.float32) / np.float32(10))

@@ -52,6 +52,8 @@ def header(info: StreamInfo) -> Header:
         first_sample=1000,
         gesture_names=("rest", "fist"),
         output_names=("u", "v"),
+        sensor_names=("index mcp",),
+        sensor_units=("rad",),
     )
 
 
@@ -103,6 +105,7 @@ def test_what_was_recorded_is_read(header: Header, intents: Intents, tmp_path: P
         for number in range(100):
             record(writer, number, intents)
         writer.state(HandState(np.zeros(6, np.float32), 5, watchdog_tripped=True, fault="jammed"))
+        writer.sensors(np.array([0.5, 0.75]), np.array([7, 8]), np.array([[1], [np.nan]], np.float32))
     assert os.listdir(tmp_path) == ["live.nwb"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     session = read_session(path)
@@ -129,6 +132,12 @@ def test_what_was_recorded_is_read(header: Header, intents: Intents, tmp_path: P
         assert recorded.sent.state_names[recorded.sent.state[row]] == one.state.value
     assert recorded.states is not None
     assert recorded.states.times_ns.tolist() == [[5, 1]]
+    assert recorded.sensors is not None
+    assert (recorded.sensors.names, recorded.sensors.units) == (("index mcp",), ("rad",))
+    assert recorded.sensors.sample_index.tolist() == [2999, 2999]
+    assert recorded.sensors.device_s.tolist() == [0.5, 0.75]
+    assert recorded.sensors.arrival_ns.tolist() == [7, 8]
+    np.testing.assert_array_equal(recorded.sensors.values, [[1], [np.nan]])
     assert recorded.notes[-1] == Note(2999, "hand fault: jammed")
     assert len(recorded.notes) == 11
     assert [e.first for e in recorded.events] == list(range(0, 100, 10))
