@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decoder.chain import FrontEnd
-from decoder.session.model import Session, iter_blocks
+from decoder.session.model import Session, iter_blocks, left_out_spans
 from firmware_bridge.errors import NervehandError
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -23,6 +23,8 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 REST = 0
 UNLABELLED = -1
 NO_TRIAL = 0
+LEFT_OUT = -1
+"""The trial of a hop of which nothing is to be learned or scored."""
 NO_REPETITION = 0
 BLOCK_S = 1.0
 FIXED_PIECE_S = 5.0
@@ -35,8 +37,8 @@ class FeatureStream:
 
     `features` (k, f) float32, not normalised; `masked` (k, f) bool; `sample_index` (k,) int64, the absolute
     raw index within its own recording; `label` (k,) int64, 0 rest, 1.. movements, -1 where nobody said;
-    `trial` (k,) int64, unique over all recordings, 0 where there is none; `repetition` (k,) int64, from 1,
-    0 where there is none; `truth` (k, d) float32 in the units of the recording, or None; `segment` (k,)
+    `trial` (k,) int64, unique over all recordings, 0 where there is none, LEFT_OUT where none may be; `repetition`
+    (k,) int64, from 1, 0 where there is none; `truth` (k, d) float32 in the units of the recording, or None; `segment` (k,)
     int64: hops of one segment followed each other without a gap; `hop_s` seconds from hop to hop.
     """
 
@@ -154,12 +156,15 @@ def feature_stream(
     trial: NDArray[np.integer] | None = None,
     repetition: NDArray[np.integer] | None = None,
     truth: NDArray[np.floating] | None = None,
+    left_out: Sequence[tuple[int, int]] = (),
 ) -> FeatureStream:
     """One recording's features (k, f) beside what was true at each hop's last raw sample.
 
     `label`, `trial`, `repetition` (n,) and `truth` (n, d) have one row per raw sample from `first_sample` on.
     Where trials or repetitions are missing they follow from the runs of the labels. A step of more than
     `hop_samples` raw samples from hop to hop begins a new segment, and so does each trial where `unconnected`.
+    Hops whose newest sample lies in a `left_out` range (absolute first and stop) belong to no piece; what lies between
+    two such ranges is a segment of its own.
     """
     if len(sample_index) == 0:
         raise NervehandError("the recording is too short for one feature window: record more")
@@ -174,6 +179,10 @@ def feature_stream(
     trials, repetitions = at_hops(trial, NO_TRIAL), at_hops(repetition, NO_REPETITION)
     if unconnected(labels, trials):
         apart |= np.diff(trials, prepend=trials[:1]) != 0
+    is_out = np.zeros(len(sample_index), np.bool_)
+    for first, stop in left_out:
+        is_out |= (sample_index >= first) & (sample_index < stop)
+    apart |= np.diff(is_out, prepend=is_out[:1])
     segment = np.cumsum(apart, dtype=np.int64)
     counted_trials, counted_repetitions = number_movements(labels, trials, segment)
     return FeatureStream(
@@ -181,7 +190,7 @@ def feature_stream(
         masked=np.asarray(masked, np.bool_),
         sample_index=np.asarray(sample_index, np.int64),
         label=labels,
-        trial=counted_trials if trial is None else trials,
+        trial=np.where(is_out, LEFT_OUT, counted_trials if trial is None else trials),
         repetition=counted_repetitions if repetition is None else repetitions,
         truth=None if truth is None else value_at(truth, sample_index, first_sample).astype(np.float32),
         segment=segment,
@@ -238,6 +247,7 @@ def session_stream(
         trial=session.trial,
         repetition=session.repetition,
         truth=truth,
+        left_out=left_out_spans(session),
     )
 
 
@@ -297,7 +307,7 @@ def concatenate(streams: Sequence[FeatureStream]) -> FeatureStream:
             )
     trials, segments, next_trial, next_segment = [], [], 0, 0
     for stream in streams:
-        trials.append(np.where(stream.trial == NO_TRIAL, NO_TRIAL, stream.trial + next_trial))
+        trials.append(np.where(stream.trial <= NO_TRIAL, stream.trial, stream.trial + next_trial))
         segments.append(stream.segment + next_segment)
         next_trial += int(stream.trial.max(initial=NO_TRIAL))
         next_segment += int(stream.segment.max(initial=-1)) + 1
@@ -327,7 +337,8 @@ def pieces(stream: FeatureStream, repetitions: Iterable[int] | None = None) -> l
     found: list[Piece] = []
     edges = run_edges(stream.segment)
     for start, stop in pairwise(edges.tolist()):
-        found.extend(_segment_pieces(stream, start, stop, len(found)))
+        if stream.trial[start] != LEFT_OUT:
+            found.extend(_segment_pieces(stream, start, stop, len(found)))
     return found if repetitions is None else with_repetitions(found, repetitions)
 
 

@@ -49,6 +49,7 @@ class FitOptions:
 
     `cues`: the labels are cues, and their changes are moved to where the signal changes (`calibration.cues`);
     None takes them as cues where the sessions have no ground truth beside them. `band`: see `default_front_end`.
+    `steps` of training, None as many as the data ask for.
     """
 
     network: str = "compact"
@@ -58,6 +59,7 @@ class FitOptions:
     version: str = ""
     cues: bool | None = None
     band: Band = "default"
+    steps: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,7 @@ def fit(
         threads=options.threads,
         on_progress=on_progress,
         should_stop=should_stop,
+        n_steps=options.steps,
     )
     manifest = Manifest(
         format_version=1,

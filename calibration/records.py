@@ -32,7 +32,7 @@ class TrialRecord:
     `number` counts from 1 over the whole calibration, redone ones included; `round_number` and `repetition` from 1;
     `movement` is its name. Samples are absolute, the trial's first and one past its last; `cue_sample` is that of the
     cue to move, `release_sample` that of the cue to return. `recording` is the file that holds it. `verdict` is the
-    program's, with `reasons`; `accepted` a person's word against it, None where nobody said anything. `is_used`: what counts.
+    program's, with `reasons`; `accepted` a person's word against it, None where nobody said anything.
     `agreement` (-1..1) is the correlation of what the nerve said with what the able hand did, `lag_s` how much later
     the able hand moved than the nerve said, `lag_confidence` 0..1; None where unknown.
     """

@@ -51,9 +51,9 @@ class CalibrationView:
     """All that is shown. Positions are six in -1..1 (DOF_NAMES), None where there is none.
 
     `target` is what the cue shows now, `able` the measured hand mirrored, `phantom` what the decoder makes of the
-    nerve. `left_s` is how long the phase lasts from now, None where a person decides. `gain` is what another round would bring
-    in `gain_of` (a score's name), None while unknown; `advice` says so in words. `problem` is what is wrong now
-    (a sensor that is silent, a lost source), "" where nothing is. `files` are the results by kind once they are there.
+    nerve. `left_s` is how long the phase lasts from now, None where a person decides. `gain` is what another round
+    would bring in `gain_of` (a score's name), None while unknown; `advice` says so in words. `problem` is what is wrong
+    now (a sensor that is silent, a lost source), "" where nothing is. `files` are the results by kind, once they are there.
     """
 
     phase: Phase

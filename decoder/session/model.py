@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decoder.session.digital import DigitalLines
-from decoder.session.recorded import NOTHING_RECORDED, Recorded
+from decoder.session.recorded import NOTHING_RECORDED, EventKind, Recorded
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.hand import N_DOF
 from firmware_bridge.stream import SignalBlock, StreamInfo
@@ -198,6 +198,12 @@ def _check_gaps(session: Session) -> None:
                 f"gap {gap.start}..{gap.stop} is empty, out of order or outside the session: correct it"
             )
         last = gap.stop
+
+
+def left_out_spans(session: Session) -> list[tuple[int, int]]:
+    """Absolute samples (first, stop) of which the recording says that nothing is to be learned or scored."""
+    events = (e for e in session.recorded.events if e.kind == EventKind.LEFT_OUT)
+    return sorted((e.sample_index, e.sample_index + e.first) for e in events)
 
 
 def received_spans(session: Session) -> list[tuple[int, int]]:

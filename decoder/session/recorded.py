@@ -34,6 +34,7 @@ class EventKind(IntEnum):
     ARTEFACT = 15  # blanked: channels hit, samples
     FILLED = 16  # lost before here and bridged: samples, with those since the last such event
     INPUT = 17  # a person moved the intent of a simulated one: index of the gesture
+    LEFT_OUT = 18  # nothing is to be learned or scored from here on: for how many samples
 
 
 @dataclass(frozen=True, slots=True)

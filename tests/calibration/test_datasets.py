@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from calibration.datasets import (
+    LEFT_OUT,
     FeatureStream,
     concatenate,
     feature_stream,
@@ -23,7 +27,9 @@ from decoder.chain import FrontEnd
 from decoder.conditioning import ConditioningSettings
 from decoder.conditioning_design import design
 from decoder.features import FeatureSettings
-from decoder.session.model import Gap, Session, SessionMeta, trials
+from decoder.session import read_session, write_session
+from decoder.session.model import Gap, Session, SessionMeta, left_out_spans, trials
+from decoder.session.recorded import Event, EventKind, Recorded
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.stream import StreamInfo
 
@@ -37,6 +43,7 @@ def stream_of(
     truth: NDArray[np.float32] | None = None,
     n: int | None = None,
     sample_index: NDArray[np.int64] | None = None,
+    left_out: Sequence[tuple[int, int]] = (),
 ) -> FeatureStream:
     """One hop per sample; the feature is the row number."""
     k = n if label is None else len(label)
@@ -51,6 +58,7 @@ def stream_of(
         trial=None if trial is None else np.asarray(trial),
         repetition=None if repetition is None else np.asarray(repetition),
         truth=truth,
+        left_out=left_out,
     )
 
 
@@ -65,6 +73,16 @@ def test_a_piece_is_a_movement_with_half_of_the_rest_on_either_side() -> None:
 
 def test_without_rest_between_two_movements_the_cut_is_at_the_change() -> None:
     assert spans(stream_of([1, 1, 2, 2, 2, 0, 1])) == [(0, 2, 1, 1), (2, 5, 2, 1), (5, 7, 1, 2)]
+
+
+def test_what_is_left_out_belongs_to_no_piece_and_the_rest_is_cut_as_without_it() -> None:
+    label = [0, 0, 1, 1, 0, 0, 0, 0, 2, 0, 0, 1, 1, 0]
+    stream = stream_of(label, left_out=[(6, 10)])
+    assert spans(stream) == [(0, 6, 1, 1), (10, 14, 1, 2)]
+    assert stream.trial[6:10].tolist() == [LEFT_OUT] * 4
+    assert spans(stream_of(label, left_out=[(0, 14)])) == []
+    both = concatenate([stream, stream])
+    assert spans(both) == [(0, 6, 1, 1), (10, 14, 1, 2), (14, 20, 1, 1), (24, 28, 1, 2)]
 
 
 def test_a_trial_that_holds_several_gestures_is_cut_at_each_rest() -> None:
@@ -276,6 +294,17 @@ def test_a_gap_in_a_session_parts_its_stream() -> None:
     assert np.unique(stream.segment).tolist() == [0, 1]
     after = stream.sample_index[stream.segment == 1]
     assert after[0] > 131
+
+
+def test_a_session_says_by_its_events_what_is_left_out(tmp_path: Path) -> None:
+    events = Recorded(events=(Event(1120, EventKind.LEFT_OUT, 130),))
+    write_session(envelope_session(first_sample=1000, recorded=events), tmp_path / "s.nwb")
+    session = read_session(tmp_path / "s.nwb")
+    assert left_out_spans(session) == [(1120, 1250)]
+    stream = session_stream(session, front_end(session), 2)
+    out = stream.sample_index[stream.trial == LEFT_OUT]
+    assert (out[0], out[-1], len(out)) == (1121, 1249, 65)
+    assert [(p.gesture, p.repetition) for p in pieces(stream)] == [(1, 1), (1, 2)]
 
 
 def test_a_session_shorter_than_a_window_is_refused() -> None:
