@@ -38,8 +38,8 @@ class FeatureStream:
     `features` (k, f) float32, not normalised; `masked` (k, f) bool; `sample_index` (k,) int64, the absolute
     raw index within its own recording; `label` (k,) int64, 0 rest, 1.. movements, -1 where nobody said;
     `trial` (k,) int64, unique over all recordings, 0 where there is none, LEFT_OUT where none may be; `repetition`
-    (k,) int64, from 1, 0 where there is none; `truth` (k, d) float32 in the units of the recording, or None; `segment` (k,)
-    int64: hops of one segment followed each other without a gap; `hop_s` seconds from hop to hop.
+    (k,) int64, from 1, 0 where there is none; `truth` (k, d) float32 in the units of the recording, or None;
+    `segment` (k,) int64: hops of one segment followed each other without a gap; `hop_s` seconds from hop to hop.
     """
 
     features: NDArray[np.float32]

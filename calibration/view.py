@@ -53,7 +53,7 @@ class CalibrationView:
     `target` is what the cue shows now, `able` the measured hand mirrored, `phantom` what the decoder makes of the
     nerve. `left_s` is how long the phase lasts from now, None where a person decides. `gain` is what another round
     would bring in `gain_of` (a score's name), None while unknown; `advice` says so in words. `problem` is what is wrong
-    now (a sensor that is silent, a lost source), "" where nothing is. `files` are the results by kind, once they are there.
+    now (a sensor that is silent, a lost source), "" where nothing is. `files` are the results by kind, once there.
     """
 
     phase: Phase

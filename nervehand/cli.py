@@ -12,6 +12,7 @@ import typer
 
 import nervehand
 from firmware_bridge.errors import NervehandError
+from nervehand.calibrate_command import add_calibrate_commands
 from nervehand.cohort_command import cohort
 from nervehand.guard_commands import add_guard_commands
 from nervehand.hand_commands import add_hand_commands
@@ -253,6 +254,7 @@ def replay(
     )  # fmt: skip
 
 
+add_calibrate_commands(app)
 add_source_commands(app)
 add_guard_commands(app)
 add_hand_commands(app)
@@ -273,6 +275,9 @@ def bench(
     guard: Annotated[
         bool, typer.Option("--guard", help="A command through a guard process and through a thread instead.")
     ] = False,
+    port: Annotated[
+        bool, typer.Option("--port", help="What a port and its clients cost the loop that decodes instead.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Compute per hop by stage beside its baselines, hot (back to back) and paced (one hop at a time)."""
@@ -285,6 +290,11 @@ def bench(
         from nervehand.bench_guard import run_bench_guard
 
         run_bench_guard(as_json=as_json)
+        return
+    if port:
+        from nervehand.bench_port import run_bench_port
+
+        run_bench_port(runs, as_json=as_json)
         return
     # One thread for ours and for every baseline; NumPy's library reads this when it loads.
     os.environ["OPENBLAS_NUM_THREADS"] = "1"

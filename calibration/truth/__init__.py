@@ -92,7 +92,7 @@ class TruthModule(Protocol):
         """The truth at `where` (the address without its name), described but not started."""
 
 
-NOT_TRUTHS = ("hand_angles", "reader")
+NOT_TRUTHS = ("hand_angles", "hand_calibration", "hand_joints", "reader")
 
 
 def names() -> tuple[str, ...]:

@@ -1,0 +1,178 @@
+"""`nervehand calibrate`, `paradigm` and `report`: their options, checked before anything heavy loads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from firmware_bridge.errors import NervehandError
+from nervehand.options import Force, Json, finite, free_to_write
+
+if TYPE_CHECKING:
+    from calibration.paradigm import Paradigm
+
+SIMULATED = "simulated"
+Kind = Annotated[
+    str | None,
+    typer.Option(
+        help="mirrored (both hands move), mimic (no able hand) or tracking (follow a moving target)."
+    ),
+]
+Rounds = Annotated[int | None, typer.Option("--repetitions", help="How often each movement is made.", min=1)]
+
+
+def add_calibrate_commands(app: typer.Typer) -> None:
+    """Add them to the command line."""
+    app.command()(calibrate)
+    app.command("paradigm")(paradigm)
+
+
+def calibrate(
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="FOLDER", help="Where everything goes.")
+    ] = None,
+    subject: Annotated[
+        str,
+        typer.Option(
+            help="The wearer's pseudonym; simulated[:PRESET[/N[/DAY]]] is a person who needs no amplifier and no glove."
+        ),
+    ] = "",
+    source: Annotated[str, typer.Option(help="The nerve: nervehand sources lists addresses.")] = "",
+    truth: Annotated[
+        str, typer.Option(help="What measures the able hand: nervehand truths lists addresses.")
+    ] = "",
+    side: Annotated[str, typer.Option(help="The phantom hand: left or right.")] = "",
+    array: Annotated[str, typer.Option(help="The electrode array, as in earlier sessions.")] = "",
+    kind: Kind = None,
+    repetitions: Rounds = None,
+    movements: Annotated[
+        str | None, typer.Option(help="Only these, with commas; all of the paradigm where not given.")
+    ] = None,
+    paradigm_file: Annotated[
+        Path | None,
+        typer.Option("--paradigm", metavar="FILE.toml", help="Movements and timing: nervehand paradigm."),
+    ] = None,
+    self_paced: Annotated[bool, typer.Option("--self-paced", help="Every trial waits for a word.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Of the orders.", min=0)] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Go on with one that was left, or killed.")
+    ] = None,
+    port: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Serve it to a console; port 0 takes a free one.")
+    ] = None,
+    network: Annotated[str, typer.Option(help="compact or paper.")] = "compact",
+    threads: Annotated[int, typer.Option(help="Processor threads of the last fit.", min=1)] = 1,
+    parts: Annotated[
+        int, typer.Option(help="The report's scores: so many parts are held out in turn; 0 for none.", min=0)
+    ] = 2,
+    lag_ms: Annotated[
+        float, typer.Option(help="Of a simulated person: the able hand is this much later.", callback=finite)
+    ] = 0.0,
+    drift_ppm: Annotated[
+        float,
+        typer.Option(help="Of a simulated person: the glove's clock is this much faster.", callback=finite),
+    ] = 0.0,
+    mishaps: Annotated[int, typer.Option(help="Of a simulated person: so many trials go wrong.", min=0)] = 0,
+    fresh_day: Annotated[
+        int | None,
+        typer.Option(help="Of a simulated person: score the decoder on this day, in a new order.", min=0),
+    ] = None,
+    headless: Annotated[
+        bool, typer.Option("--headless", help="No screen; without a port, nobody is asked.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a decoder in minutes: both hands move, the able one is measured, and its motion labels the nerve.
+
+    Trials that cannot teach are found and asked for again; the phantom follows after the first round. Ends with a
+    session, a decoder and a report in one folder.
+    """
+    try:
+        from nervehand.calibrating import (
+            CalibrateOptions,
+            is_simulated,
+            phantom_side,
+            run_calibrate,
+            wearer_of,
+        )
+    except ModuleNotFoundError as error:
+        raise NervehandError(f"calibrating needs {error.name}: install nervehand[train]") from error
+    if resume is not None:
+        if out is not None or subject or source or truth:
+            raise NervehandError(
+                "--resume goes on with what was begun: leave out the other options, or begin anew"
+            )
+        run_calibrate(resume, None, port=port, headless=headless, as_json=as_json)
+        return
+    if out is None:
+        raise NervehandError("no folder is given: add -o FOLDER, or --resume FOLDER")
+    chosen = _paradigm(kind, repetitions, movements, paradigm_file, seed, self_paced=self_paced)
+    wearer = None
+    if is_simulated(subject) or is_simulated(source):
+        wearer = wearer_of(source or subject)
+        for option, value in (("--source", source), ("--truth", truth)):
+            if value and not is_simulated(value):
+                raise NervehandError(
+                    f"{option} {value} does not go with a simulated person, whose hands follow the cues: leave it out"
+                )
+        if is_simulated(subject):
+            subject = f"{SIMULATED}-{wearer.preset}-{wearer.number}"
+        glove = replace(wearer.glove, lag_s=lag_ms / 1e3, drift_ppm=drift_ppm)
+        wearer = replace(wearer, glove=glove, side=phantom_side(side or "right"))
+    else:
+        given = {"--lag-ms": lag_ms, "--drift-ppm": drift_ppm, "--mishaps": mishaps, "--fresh-day": fresh_day}
+        for option, number in given.items():
+            if number:
+                raise NervehandError(
+                    f"{option} is for a simulated person: leave it out, or add --subject simulated"
+                )
+        if not source:
+            raise NervehandError("no source is given: add --source ADDRESS, or --subject simulated to try it")
+    options = CalibrateOptions(
+        chosen, subject, side or "right", array, source, truth, network=network, n_parts=parts,
+        threads=threads, wearer=wearer, n_mishaps=mishaps, fresh_day=fresh_day,
+    )  # fmt: skip
+    run_calibrate(out, options, port=port, headless=headless, as_json=as_json)
+
+
+def paradigm(
+    out: Annotated[Path, typer.Argument(metavar="OUT.toml", help="The file to write.")],
+    kind: Kind = None,
+    repetitions: Rounds = None,
+    force: Force = False,
+) -> None:
+    """Write a paradigm as a file, to be changed: movements, postures, how often and how fast."""
+    from calibration.paradigm import paradigm_text
+
+    free_to_write(out, force)
+    chosen = _paradigm(kind, repetitions, None, None, None, self_paced=False)
+    out.write_text(paradigm_text(chosen), encoding="utf-8")
+    print(
+        f"{out}: {len(chosen.movements)} movements, {chosen.repetitions} times, {chosen.duration_s / 60:.1f} minutes"
+    )
+
+
+def _paradigm(
+    kind: str | None,
+    repetitions: int | None,
+    movements: str | None,
+    path: Path | None,
+    seed: int | None,
+    *,
+    self_paced: bool,
+) -> Paradigm:
+    from calibration.paradigm import Paradigm, chosen_movements, read_paradigm
+    from firmware_bridge.plain import from_plain, to_plain
+
+    chosen = Paradigm() if path is None else read_paradigm(path)
+    said = {"kind": kind, "repetitions": repetitions, "seed": seed, "is_self_paced": self_paced or None}
+    plain = to_plain(chosen)
+    assert isinstance(plain, dict)
+    plain |= {name: value for name, value in said.items() if value is not None}
+    chosen = from_plain(Paradigm, plain, "paradigm")
+    if movements is None:
+        return chosen
+    return chosen_movements([name.strip() for name in movements.split(",")], chosen)

@@ -1,0 +1,400 @@
+"""`nervehand calibrate`: leads a person through a calibration, in the terminal, for a browser, or by itself."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+from rich.console import Console
+
+import nervehand
+from calibration import truth as truths
+from calibration.finishing import Finished, FinishOptions, finish, last_report
+from calibration.folder import CalibrationFolder, Plan
+from calibration.paradigm import Paradigm
+from calibration.runner import Able, Onlooker, Person, Runner
+from calibration.simulated_wearer import SimulatedWearer, Wearer, drawn_mishaps
+from calibration.truth import Side
+from calibration.truth.reader import TruthReader
+from calibration.view import CalibrationView, Phase
+from firmware_bridge.errors import NervehandError
+from firmware_bridge.port import Port, Request, serving
+from firmware_bridge.stream import SignalBlock, Source
+from nervehand.calibration_screen import KEYS, CalibrationScreen
+from nervehand.fresh_day import fresh_day_scores
+from nervehand.hand_use import login_name
+from nervehand.keys import keys_pressed
+from nervehand.output import print_json
+from nervehand.sources import open_source
+from nervehand.stopping import closed_by, stop_on_signals
+
+TOPIC = "calibration"
+SHOWN_S = 0.1
+LINGER_S = 5.0
+"""How long a port stays after the end, so that who looks on sees it."""
+SIMULATED = "simulated"
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrateOptions:
+    """What a person says of a calibration, beside its folder. With a `wearer`, a simulated
+    person, nothing else is needed; `n_mishaps` of their trials go wrong, and their `fresh_day` scores the decoder."""
+
+    paradigm: Paradigm
+    subject: str
+    side: str = "right"
+    array: str = ""
+    source: str = ""
+    truth: str = ""
+    network: str = "compact"
+    n_parts: int = 2
+    threads: int = 1
+    wearer: Wearer | None = None
+    n_mishaps: int = 0
+    fresh_day: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """Both ends of a calibration: the nerve, the able hand, and who is asked."""
+
+    source: Source
+    able: Able | None
+    person: Person
+
+
+def plan_of(options: CalibrateOptions, identifier: str) -> Plan:
+    """The plan of a new calibration."""
+    wearer = options.wearer
+    is_mimic = options.paradigm.kind == "mimic"
+    return Plan(
+        identifier=identifier,
+        subject=options.subject,
+        side=options.side if wearer is None else wearer.side,
+        array=options.array if wearer is None else SIMULATED,
+        source=options.source if wearer is None else _address(wearer),
+        truth="" if is_mimic else options.truth if wearer is None else _address(wearer),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        paradigm=options.paradigm,
+        version=nervehand.__version__,
+    )
+
+
+def run_calibrate(
+    path: Path, options: CalibrateOptions | None, *, port: str | None, headless: bool, as_json: bool
+) -> None:
+    """A new calibration in `path`, or with `options` None the one that is there, gone on with, to its end.
+
+    `port` HOST:PORT serves it to a console, None does not.
+    """
+    is_new = options is not None
+    if options is None:
+        folder = CalibrationFolder.reopen(path)
+        options = options_of(folder.plan)
+    else:
+        folder = CalibrationFolder.create(path, plan_of(options, path.name))
+    with folder.held():
+        if not is_new:
+            for said in folder.mend():
+                print(said, file=sys.stderr)
+        done = calibrate(folder, options, port=port, headless=headless or as_json)
+        fresh = None
+        if done is not None and options.fresh_day is not None and options.wearer is not None:
+            fresh = fresh_day_scores(done.decoder, options.wearer, options.paradigm, options.fresh_day)
+    if as_json:
+        print_json(summary(folder, done) | ({} if fresh is None else {"fresh_day": fresh}))
+        return
+    print(describe(folder, done))
+    for name, value in (fresh or {}).items():
+        print(f"day {options.fresh_day}, {name}: {value}")
+
+
+def options_of(plan: Plan) -> CalibrateOptions:
+    """How a calibration was begun."""
+    wearer = None
+    if is_simulated(plan.source):
+        wearer = replace(wearer_of(plan.source), side=phantom_side(plan.side))
+    return CalibrateOptions(
+        plan.paradigm, plan.subject, plan.side, plan.array, plan.source, plan.truth, wearer=wearer
+    )
+
+
+def is_simulated(address: str) -> bool:
+    """Whether it names a simulated person."""
+    return address.partition(":")[0] == SIMULATED
+
+
+def phantom_side(side: str) -> Side:
+    """NervehandError for what is none."""
+    if side not in ("left", "right"):
+        raise NervehandError(f"the phantom hand's side is {side!r}: give left or right")
+    return "left" if side == "left" else "right"
+
+
+def wearer_of(address: str) -> Wearer:
+    """The simulated person at "simulated[:PRESET[/N[/DAY]]]"."""
+    _, _, where = address.partition(":")
+    parts = where.split("/") if where else []
+    try:
+        preset = parts[0] if parts else "default"
+        number, day = (int(parts[k]) if len(parts) > k else default for k, default in ((1, 1), (2, 0)))
+        if len(parts) > 3:
+            raise ValueError
+    except ValueError:
+        raise NervehandError(
+            f"{address}: give simulated[:PRESET[/SUBJECT[/DAY]]], for example simulated:default/1/0"
+        ) from None
+    return Wearer(number, day, preset)
+
+
+def calibrate(
+    folder: CalibrationFolder, options: CalibrateOptions, *, port: str | None, headless: bool
+) -> Finished | None:
+    """Lead the calibration of a folder that is held to its end; None where it was left before, and can be resumed.
+
+    `headless` without a port nobody is asked: it starts, and finishes, by itself.
+    """
+    is_watched = not headless or port is not None
+    with contextlib.ExitStack() as opened:
+        stop = opened.enter_context(stop_on_signals())
+        ends = _ends(folder, options, is_paced=is_watched, opened=opened)
+        opened.enter_context(closed_by(stop, ends.source))
+        ends.source.connect()
+        opened.callback(ends.source.close)
+        blocks = iter(ends.source.blocks())
+        first = next(blocks, None)
+        if first is None:
+            raise NervehandError(f"{folder.plan.source} gave no sample: nothing was calibrated")
+        served = None
+        if port is not None:
+            about = {
+                "kind": TOPIC,
+                "title": f"calibration of {folder.plan.subject}",
+                "subject": folder.plan.subject,
+                "folder": str(folder.path.resolve()),
+            }
+            served = opened.enter_context(serving(port, ends.source.info, about, name=folder.path.name))
+            print(f"served at port:{served.address}", file=sys.stderr, flush=True)
+        screen = None
+        pressed: SimpleQueue[str] = SimpleQueue()
+        if not headless:
+            screen = opened.enter_context(CalibrationScreen(folder.plan))
+            if sys.stdin.isatty():
+                opened.enter_context(keys_pressed(pressed.put))
+        runner = Runner(folder, ends.source.info, first, ends.able, person=ends.person, is_live=is_watched)
+        lead = _Lead(runner, served, screen, pressed, stop, is_alone=not is_watched)
+        with runner:
+            lead.block(first)
+            for block in blocks:
+                if lead.is_over:
+                    break
+                lead.block(block)
+            ends.source.close()
+        if runner.conductor.phase is not Phase.FINISHING:
+            return None
+        return _finished(folder, options, lead, served)
+
+
+def _finished(
+    folder: CalibrationFolder, options: CalibrateOptions, lead: _Lead, port: Port | None
+) -> Finished:
+    finish_options = FinishOptions(
+        network=options.network,
+        n_parts=options.n_parts,
+        threads=options.threads,
+        version=nervehand.__version__,
+        made_by=login_name(),
+        previous=last_report(folder.path, folder.plan.subject, folder.plan.side),
+    )
+    try:
+        with lead.meanwhile() as say:
+            done = finish(folder, finish_options, say)
+    except NervehandError as error:
+        lead.show_end(Phase.FAILED, {}, str(error))
+        _linger(port)
+        raise
+    lead.show_end(Phase.DONE, done.files(), "")
+    _linger(port)
+    return done
+
+
+def _linger(port: Port | None) -> None:
+    if port is not None:
+        time.sleep(LINGER_S)
+
+
+def _ends(
+    folder: CalibrationFolder, options: CalibrateOptions, *, is_paced: bool, opened: contextlib.ExitStack
+) -> _Ends:
+    plan = folder.plan
+    if options.wearer is not None:
+        wearer = SimulatedWearer(
+            options.wearer,
+            plan.paradigm,
+            is_paced=is_paced,
+            mishaps=drawn_mishaps(options.n_mishaps, plan.paradigm, options.wearer.number),
+        )
+        return _Ends(wearer.source, wearer if plan.truth else None, wearer)
+    source = open_source(plan.source)
+    if not plan.truth:
+        return _Ends(source, None, Onlooker())
+    name, _, where = plan.truth.partition(":")
+    reader = opened.enter_context(TruthReader(truths.load(name).open_truth(where)))
+    return _Ends(source, reader, Onlooker())
+
+
+def _address(wearer: Wearer) -> str:
+    return f"{SIMULATED}:{wearer.preset}/{wearer.number}/{wearer.day}"
+
+
+class _Lead:
+    """Between a runner and whoever looks on: what they ask goes in, what they see goes out."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        port: Port | None,
+        screen: CalibrationScreen | None,
+        pressed: SimpleQueue[str],
+        stop: threading.Event,
+        *,
+        is_alone: bool,
+    ) -> None:
+        self._runner, self._port, self._screen, self._pressed = runner, port, screen, pressed
+        self._stop, self._is_alone = stop, is_alone
+        self._shown_s = -math.inf
+        self._view: CalibrationView | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no more samples are needed, or wanted."""
+        return self._runner.is_over or self._stop.is_set()
+
+    def block(self, block: SignalBlock) -> None:
+        """A block, and whatever was asked meanwhile."""
+        self._runner.block(block)
+        if self._port is not None:
+            self._port.samples(block)
+            for request in self._port.requests():
+                self._answer(request)
+        self._take_keys()
+        if self._is_alone:
+            self._go_on()
+        now_s = time.monotonic()
+        if now_s - self._shown_s >= SHOWN_S:
+            self._shown_s = now_s
+            self._show(self._runner.view())
+
+    @contextlib.contextmanager
+    def meanwhile(self) -> Iterator[Callable[[str, float], None]]:
+        """Say how far the end is; what is asked meanwhile is refused."""
+        self._runner.show_phase(Phase.FINISHING)
+        said_s = -math.inf
+
+        def say(text: str, part: float) -> None:
+            nonlocal said_s
+            if time.monotonic() - said_s < SHOWN_S and part < 1:
+                return
+            said_s = time.monotonic()
+            self._runner.show_phase(Phase.FINISHING, notice=f"{text} {100 * part:.0f} %" if part else text)
+            self._show(self._runner.view())
+            if self._port is not None:
+                for request in self._port.requests():
+                    request.refuse("the last decoder is being fitted: wait for its report")
+
+        if self._is_alone and sys.stderr.isatty():
+            with Console(stderr=True).status("finishing") as status:
+
+                def both(text: str, part: float) -> None:
+                    status.update(f"{text} {100 * part:.0f} %")
+                    say(text, part)
+
+                yield both
+            return
+        yield say
+
+    def show_end(self, phase: Phase, files: Mapping[str, str], failure: str) -> None:
+        """The last view."""
+        self._runner.show_phase(phase, files, failure, notice="")
+        self._show(self._runner.view())
+
+    def _show(self, view: CalibrationView) -> None:
+        self._view = view
+        if self._port is not None:
+            self._port.show(TOPIC, view)
+        if self._screen is not None:
+            self._screen.show(view)
+
+    def _answer(self, request: Request) -> None:
+        try:
+            request.answer(self._runner.ask(request.name, request.arguments, request.who))
+        except NervehandError as error:
+            request.refuse(str(error))
+
+    def _go_on(self) -> None:
+        """Nobody looks on: what waits for a word gets it."""
+        view = self._runner.phase
+        if view is Phase.POSES and not self._runner.is_measuring:
+            if self._runner.pose_problem:
+                raise NervehandError(self._runner.pose_problem)
+            self._runner.ask("pose", {}, "headless")
+        elif view is Phase.READY:
+            waiting = "next" if self._runner.conductor.records else "start"
+            self._runner.ask(waiting, {}, "headless")
+        elif view is Phase.ROUND_DONE:
+            self._runner.ask("finish", {}, "headless")
+
+    def _take_keys(self) -> None:
+        with contextlib.suppress(Empty):
+            while True:
+                key = self._pressed.get_nowait()
+                asked = KEYS.get(key)
+                if asked is None or self._view is None:
+                    continue
+                name, arguments = asked(self._view)
+                if not name:
+                    continue
+                try:
+                    self._runner.ask(name, arguments, login_name())
+                except NervehandError as error:
+                    if self._screen is not None:
+                        self._screen.say(str(error))
+
+
+def summary(folder: CalibrationFolder, done: Finished | None) -> dict[str, object]:
+    """One object for programs."""
+    kept = folder.kept()
+    found: dict[str, object] = {
+        "folder": str(folder.path),
+        "subject": folder.plan.subject,
+        "kind": folder.plan.paradigm.kind,
+        "trials": len(kept.records),
+        "used": sum(one.is_used for one in kept.records.values()),
+        "bad": {
+            str(one.number): [reason.value for reason in one.reasons]
+            for one in kept.records.values()
+            if one.reasons
+        },
+        "is_finished": done is not None,
+    }
+    if done is not None:
+        found |= {"decoder_sha256": done.decoder_sha256, "fit_s": done.fit_s, "files": done.files()}
+    return found
+
+
+def describe(folder: CalibrationFolder, done: Finished | None) -> str:
+    """A few lines for a person."""
+    if done is None:
+        n = len(folder.kept().records)
+        return f"{folder.path}: left after {n} trials; go on with: nervehand calibrate --resume {folder.path}"
+    lines = [f"{done.n_used} of {done.n_trials} trials taught the decoder, fitted in {done.fit_s} s"]
+    lines += [f"{kind.replace('_', ' ')}: {path}" for kind, path in done.files().items()]
+    return "\n".join(lines)

@@ -1,0 +1,151 @@
+"""A calibration's folder: what a kill leaves, and how it is taken up again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from calibration.folder import JOURNAL, PLAN, CalibrationFolder, Plan
+from calibration.paradigm import Paradigm
+from calibration.records import FitRecord, Reason, TrialRecord, Verdict
+from calibration.truth.hand_calibration import HandCalibration
+from decoder.session.layout import Header
+from decoder.session.model import SessionMeta
+from decoder.session.reader import read_session, tail_of
+from decoder.session.recorder import SessionWriter
+from firmware_bridge.errors import NervehandError
+from firmware_bridge.stream import SignalBlock, StreamInfo
+
+PLANNED = Plan("c1", "p07", "left", "cuff 3", "lsl:nerve", "lsl:glove", "2026-01-31T12:00:00+00:00")
+RECORD = TrialRecord(
+    1,
+    1,
+    1,
+    "fist",
+    "part-001.nwb",
+    0,
+    750,
+    2250,
+    3300,
+    Verdict.BAD,
+    (Reason.TRUTH_FROZE,),
+    None,
+    0.5,
+    0.15,
+    0.9,
+)
+FIT = FitRecord(2, 26, {"exact_match": 0.9}, 11.5)
+INFO = StreamInfo(1000.0, ("a", "b"), "nerve")
+
+
+def folder(path: Path) -> CalibrationFolder:
+    return CalibrationFolder.create(path / "c1", PLANNED)
+
+
+def record_part(path: Path, n: int, *, is_closed: bool) -> SessionWriter:
+    writer = SessionWriter(path, Header(INFO, SessionMeta("part"), dtype="int16", scale_uv=0.2))
+    for k in range(n):
+        writer.append(SignalBlock(np.full((100, 2), k, np.int16), 100 * k, scale_uv=0.2))
+    writer.sync()
+    if is_closed:
+        writer.close()
+    return writer
+
+
+def test_the_plan_is_read_again_as_it_was_made(tmp_path: Path) -> None:
+    made = folder(tmp_path)
+    assert CalibrationFolder.reopen(made.path).plan == PLANNED
+    assert (made.path.stat().st_mode & 0o777) == 0o700
+
+
+def test_nothing_is_overwritten_and_nothing_else_is_taken_for_a_calibration(tmp_path: Path) -> None:
+    made = folder(tmp_path)
+    with pytest.raises(NervehandError, match="is there already: take it up again with --resume"):
+        CalibrationFolder.create(made.path, PLANNED)
+    with pytest.raises(NervehandError, match="is no calibration"):
+        CalibrationFolder.reopen(tmp_path)
+    (made.path / PLAN).write_text("{")
+    with pytest.raises(NervehandError, match="is damaged"):
+        CalibrationFolder.reopen(made.path)
+    (made.path / PLAN).write_text('{"format_version": 2}')
+    with pytest.raises(NervehandError, match="format 2, this program reads up to 1"):
+        CalibrationFolder.reopen(made.path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"subject": " "}, "no pseudonym"),
+        ({"side": ""}, "side is ''"),
+        ({"truth": ""}, "needs a ground truth"),
+        ({"paradigm": Paradigm(kind="mimic")}, "no able hand is measured"),
+    ],
+)
+def test_a_plan_that_cannot_be_done_is_refused(changed: dict[str, object], said: str) -> None:
+    with pytest.raises(NervehandError, match=said):
+        replace(PLANNED, **changed)  # type: ignore[arg-type]  # fields by name
+
+
+def test_the_newest_word_on_a_trial_counts(tmp_path: Path) -> None:
+    made = folder(tmp_path)
+    hand = HandCalibration("g", "right", ("s",), ("raw",), ("index mcp",), (), (0.1,), (1.0,), (0.0,), (9.0,))
+    with made.journal() as append:
+        append("trial", RECORD)
+        append("hand", hand)
+        append("fit", FIT)
+    with made.journal() as append:  # taken up again
+        append("trial", replace(RECORD, accepted=True))
+        append("trial", replace(RECORD, number=2))
+    kept = made.kept()
+    assert kept.records == {1: replace(RECORD, accepted=True), 2: replace(RECORD, number=2)}
+    assert (kept.hand, kept.fits, kept.damaged) == (hand, {2: FIT}, 0)
+
+
+@pytest.mark.parametrize("cut", [1, 5, 40])
+def test_a_line_that_a_kill_cut_short_costs_no_other(cut: int, tmp_path: Path) -> None:
+    made = folder(tmp_path)
+    with made.journal() as append:
+        append("trial", RECORD)
+        append("trial", replace(RECORD, number=2))
+    journal = made.path / JOURNAL
+    journal.write_bytes(journal.read_bytes()[:-cut])
+    with made.journal() as append:
+        append("trial", replace(RECORD, number=3))
+    kept = made.kept()
+    assert (list(kept.records), kept.damaged) == ([1, 2, 3] if cut == 1 else [1, 3], 0 if cut == 1 else 1)
+
+
+def test_a_recording_that_was_cut_off_is_mended_and_a_whole_one_is_left_alone(tmp_path: Path) -> None:
+    made = folder(tmp_path)
+    record_part(made.new_part(), 3, is_closed=True)
+    whole = made.parts[0].read_bytes()
+    record_part(made.new_part(), 5, is_closed=False)
+    assert tail_of(made.parts[1]).exists()
+    assert made.mend() == ["part-002.nwb: cut off; 500 of 500 samples are whole"]
+    assert [part.name for part in made.parts] == ["part-001.nwb", "part-002.nwb"]
+    assert made.parts[0].read_bytes() == whole
+    assert read_session(made.parts[1]).n_samples == 500
+    assert made.mend() == []
+    assert made.new_part().name == "part-003.nwb"
+
+
+def test_a_recording_of_which_nothing_is_whole_is_put_aside(tmp_path: Path) -> None:
+    made = folder(tmp_path)
+    writer = SessionWriter(made.new_part(), Header(INFO, SessionMeta("part")))
+    assert "nothing can be recovered" in made.mend()[0]
+    assert made.parts == ()
+    assert (made.path / "damaged-part-001.nwb").exists()
+    del writer
+
+
+def test_one_process_at_a_time_works_on_it(tmp_path: Path) -> None:
+    made = folder(tmp_path)
+    with made.held():
+        again = CalibrationFolder.reopen(made.path)
+        with pytest.raises(NervehandError, match="another process works on this calibration"), again.held():
+            pass
+    with made.held():
+        pass

@@ -1,0 +1,313 @@
+"""A calibration from its first sample to its last, paused, killed and taken up again."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from calibration.datasets import LEFT_OUT
+from calibration.evaluation import bundle_stream
+from calibration.finishing import FinishOptions, finish
+from calibration.folder import CalibrationFolder, Plan
+from calibration.labelling import joined, labelled
+from calibration.paradigm import Paradigm
+from calibration.records import Reason
+from calibration.runner import Able, Runner
+from calibration.view import Phase
+from decoder.bundle import read_bundle
+from decoder.session.model import left_out_spans
+from decoder.session.reader import read_session, tail_of
+from firmware_bridge.errors import NervehandError
+from tests.calibration.toy_person import GLOVE, INFO, PARADIGM, RATE_HZ, ToyPerson
+
+
+def new_folder(path: Path, paradigm: Paradigm = PARADIGM) -> CalibrationFolder:
+    truth = "" if paradigm.kind == "mimic" else "toy"
+    plan = Plan("c1", "p07", "right", "cuff", "toy", truth, "2026-01-31T12:00:00+00:00", paradigm)
+    return CalibrationFolder.create(path / "c1", plan)
+
+
+def lead(
+    folder: CalibrationFolder, person: ToyPerson, until: Phase | int, *, seconds: float = 60.0
+) -> Runner:
+    """Lead until a phase, or until so many trials are recorded, answering whatever waits for a word.
+
+    The runner is left open.
+    """
+    first = person.block()
+    able: Able | None = person if folder.plan.truth else None
+    runner = Runner(folder, INFO, first, able, person=person, is_live=False)
+    runner.__enter__()
+    runner.block(first)
+    go_on(runner, person, until, seconds)
+    return runner
+
+
+def go_on(runner: Runner, person: ToyPerson, until: Phase | int, seconds: float = 60.0) -> None:
+    for _ in range(round(seconds * RATE_HZ / 400)):
+        if until in (runner.phase, len(runner.conductor.records)):
+            return
+        if runner.phase is Phase.POSES and not runner.is_measuring:
+            runner.ask("pose", {}, "test")
+        elif runner.phase is Phase.READY:
+            runner.ask("start", {}, "test")
+        runner.block(person.block())
+    raise AssertionError(f"{until} was not reached: {runner.phase}, {len(runner.conductor.records)} trials")
+
+
+def close(runner: Runner) -> None:
+    runner.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[CalibrationFolder, ToyPerson]:
+    """A whole calibration of six good trials and one in which nothing moved. Read only."""
+    folder = new_folder(tmp_path_factory.mktemp("done"))
+    person = ToyPerson(nothing_moves=(2,))
+    runner = lead(folder, person, Phase.ROUND_DONE)
+    close(runner)
+    return folder, person
+
+
+def test_the_hand_is_calibrated_first_and_every_movement_is_made_in_every_round(
+    done: tuple[CalibrationFolder, ToyPerson],
+) -> None:
+    folder, person = done
+    assert person.asked[:6] == ["relaxed", "relaxed", "open", "relaxed", "fist", "relaxed"]
+    kept = folder.kept()
+    assert kept.hand is not None
+    made = {(one.round_number, one.movement) for one in kept.records.values() if one.is_used}
+    assert made == {(r, movement.name) for r in (1, 2) for movement in PARADIGM.movements}
+
+
+def test_a_trial_in_which_nothing_moved_is_found_and_made_again(
+    done: tuple[CalibrationFolder, ToyPerson],
+) -> None:
+    records = done[0].kept().records
+    assert len(records) == 7
+    assert [number for number, one in records.items() if not one.is_used] == [2]
+    assert Reason.NOTHING_MOVED in records[2].reasons
+    again = [one for one in records.values() if one.movement == records[2].movement and one.round_number == 1]
+    assert [one.is_used for one in again] == [False, True]
+
+
+def test_the_recording_holds_signal_sensors_and_cues_as_they_came(
+    done: tuple[CalibrationFolder, ToyPerson],
+) -> None:
+    folder = done[0]
+    session = read_session(folder.parts[0])
+    record = folder.kept().records[1]
+    assert session.labels is not None
+    assert session.trial is not None
+    cued = session.labels[record.cue_sample : record.release_sample]
+    assert set(cued.tolist()) == {PARADIGM.gesture_names.index(record.movement)}
+    assert set(session.trial[record.first_sample : record.stop_sample].tolist()) == {1}
+    sensors = session.recorded.sensors
+    assert sensors is not None
+    assert sensors.names == GLOVE.sensors
+    assert len(sensors.device_s) == pytest.approx(session.duration_s * GLOVE.rate_hz, rel=0.01)
+    assert any("pose (test)" in note.text for note in session.recorded.notes)
+
+
+def test_labels_are_the_able_hands_motion_and_what_cannot_teach_is_left_out(
+    done: tuple[CalibrationFolder, ToyPerson],
+) -> None:
+    folder, person = done
+    with labelled(folder) as (part,):
+        session = part.session
+    assert session.truth is not None
+    assert session.labels is not None
+    at = np.arange(session.n_samples)
+    used = [one for one in part.trials if one.is_used]
+    rows = np.concatenate([np.arange(one.first_sample, one.stop_sample) for one in used])
+    assert np.abs(session.truth[rows, :5] - person._able.at(at)[rows, :5]).mean() < 0.03
+    for one in used:
+        begins = one.cue_sample + int(np.argmax(session.labels[one.cue_sample : one.stop_sample] > 0))
+        assert begins == pytest.approx(one.cue_sample + 0.29 * RATE_HZ, abs=0.06 * RATE_HZ)
+    out = left_out_spans(session)
+    bad = folder.kept().records[2]
+    assert out[0] == (0, folder.kept().records[1].first_sample)  # the poses
+    assert any(a <= bad.first_sample and b >= bad.stop_sample for a, b in out)
+    assert not any(a < one.stop_sample and b > one.first_sample for a, b in out for one in used)
+
+
+def test_all_that_is_left_of_it_is_a_session_a_decoder_and_a_report(
+    done: tuple[CalibrationFolder, ToyPerson], tmp_path: Path
+) -> None:
+    folder = CalibrationFolder(tmp_path / "copy", done[0].plan)
+    shutil.copytree(done[0].path, folder.path)
+    said: list[str] = []
+    found = finish(
+        folder, FinishOptions(n_parts=0, steps=40), lambda text, part: said.append(text.split(" ")[0])
+    )
+    assert (found.n_used, found.n_trials) == (6, 7)
+    assert list(dict.fromkeys(said))[:2] == ["aligning", "fitting"]
+    session, bundle = read_session(found.session), read_bundle(found.decoder)
+    assert bundle.sha256 == found.decoder_sha256
+    bundle.require_wearer("p07", "right", "cuff")
+    assert bundle.manifest.training.sessions[0].identifier == session.meta.identifier == "c1"
+    stream = bundle_stream(bundle, session)
+    assert (stream.trial == LEFT_OUT).any()
+    assert found.report.html.read_text().startswith("<!DOCTYPE html>")
+    assert "session.nwb" in {Path(path).name for path in found.files().values()}
+
+
+def test_a_calibration_that_was_killed_goes_on_at_the_next_trial_and_keeps_the_finished_ones(
+    tmp_path: Path,
+) -> None:
+    folder = new_folder(tmp_path)
+    person = ToyPerson()
+    runner = lead(folder, person, 2)
+    for _ in range(7):  # in the middle of the third
+        runner.block(person.block())
+    killed = CalibrationFolder(tmp_path / "killed", folder.plan)
+    shutil.copytree(folder.path, killed.path)  # what a disk holds when the power goes
+    close(runner)
+    assert tail_of(killed.parts[0]).exists()
+    before = killed.kept().records
+    assert list(before) == [1, 2]
+    (said,) = killed.mend()
+    assert "cut off" in said
+    again = ToyPerson(first_sample=2000)  # the amplifier counts from elsewhere now
+    resumed = lead(killed, again, Phase.ROUND_DONE)
+    close(resumed)
+    assert "open" not in again.asked  # the hand stays calibrated
+    records = killed.kept().records
+    assert {n: records[n] for n in (1, 2)} == before
+    assert [one.recording for one in records.values()] == ["part-001.nwb"] * 2 + ["part-002.nwb"] * 4
+    with labelled(killed) as parts:
+        whole = joined(parts, killed.plan)
+        assert [len(part.trials) for part in parts] == [2, 4]
+        session = whole.session
+        assert session.trial is not None
+        assert session.truth is not None
+        second = parts[1].session
+        for one in whole.trials:
+            assert set(session.trial[one.first_sample - session.first_sample :][:100].tolist()) == {
+                one.number
+            }
+        np.testing.assert_array_equal(session.truth[-second.n_samples :], second.truth)
+        (gap,) = session.gaps
+        assert gap.stop - gap.start == RATE_HZ
+
+
+def test_a_pause_breaks_a_trial_off_and_its_samples_teach_nothing(tmp_path: Path) -> None:
+    folder = new_folder(tmp_path)
+    person = ToyPerson()
+    runner = lead(folder, person, 1)
+    for _ in range(8):
+        runner.block(person.block())
+    broken = runner.conductor.trial
+    assert broken is not None
+    runner.ask("pause", {}, "Ann")
+    assert runner.view().notice == "pause: Ann"
+    for _ in range(30):
+        runner.block(person.block())
+    assert runner.phase is Phase.PAUSED
+    runner.ask("resume", {}, "Ann")
+    go_on(runner, person, 3)
+    runner.ask("finish", {}, "Ann")
+    assert runner.is_over
+    close(runner)
+    with labelled(folder) as (part,):
+        out = left_out_spans(part.session)
+    middle = (broken.first_sample + broken.cue_sample) // 2
+    assert any(a <= middle and broken.cue_sample < b for a, b in out)
+
+
+def test_what_a_person_says_of_a_trial_is_kept(tmp_path: Path) -> None:
+    folder = new_folder(tmp_path)
+    person = ToyPerson(nothing_moves=(1,))
+    runner = lead(folder, person, 2)
+    states = {trial.number: trial.state for trial in runner.view().trials}
+    assert (states[1], states[2]) == ("bad", "good")
+    runner.ask("accept", {"trial": 1}, "Ann")
+    runner.ask("leave_out", {"trial": 2}, "Ann")
+    states = {trial.number: trial.state for trial in runner.view().trials}
+    assert (states[1], states[2]) == ("accepted", "left out")
+    runner.ask("redo", {"trial": 1}, "Ann")
+    close(runner)
+    kept = folder.kept().records
+    assert (kept[1].accepted, kept[2].accepted) == (False, False)
+
+
+def test_lost_samples_spoil_the_trial_in_which_they_were_lost(tmp_path: Path) -> None:
+    folder = new_folder(tmp_path)
+    person = ToyPerson()
+    runner = lead(folder, person, 1)
+    person.block()
+    lost = person.block()
+    runner.block(replace(lost, lost_before=400))
+    go_on(runner, person, 2)
+    close(runner)
+    assert Reason.SAMPLES_LOST in folder.kept().records[2].reasons
+    with labelled(folder) as (part,):
+        assert [one.is_used for one in part.trials][:2] == [True, False]
+
+
+def test_without_an_able_hand_the_labels_are_the_cues(tmp_path: Path) -> None:
+    folder = new_folder(tmp_path, replace(PARADIGM, kind="mimic"))
+    person = ToyPerson()
+    runner = lead(folder, person, Phase.ROUND_DONE)
+    view = runner.view()
+    close(runner)
+    assert (view.able, view.kind, view.lag_ms) == (None, "mimic", None)
+    with labelled(folder) as (part,):
+        session = part.session
+    assert session.truth is None
+    assert session.labels is not None
+    one = part.trials[0]
+    gesture = PARADIGM.gesture_names.index(one.movement)
+    assert set(session.labels[one.cue_sample : one.release_sample].tolist()) == {gesture}
+
+
+def test_a_moving_target_is_followed_and_its_motion_is_the_truth(tmp_path: Path) -> None:
+    tracking = replace(PARADIGM, kind="tracking", repetitions=1)
+    folder = new_folder(tmp_path, replace(tracking, timing=replace(PARADIGM.timing, track_s=4.0)))
+    person = ToyPerson()
+    close(lead(folder, person, Phase.ROUND_DONE))
+    with labelled(folder) as (part,):
+        session = part.session
+    one = part.trials[0]
+    assert session.truth is not None
+    dof = PARADIGM.gesture_names.index(one.movement) - 1
+    column = session.truth[one.cue_sample : one.release_sample, dof]
+    assert 0.3 < np.ptp(column) <= 1.05
+    assert len(np.unique(np.round(column, 1))) > 4
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        ("resume", {}, "not paused"),
+        ("redo", {"trial": 9}, "there is no trial 9"),
+        ("redo", {"trial": "x"}, "trial is 'x': give the number"),
+        ("redo", {}, "trial is None"),
+        ("pose", {}, "no pose is waited for"),
+        ("dance", {}, "a calibration knows no 'dance'"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_and_changes_nothing(
+    name: str, arguments: dict[str, object], said: str, tmp_path: Path
+) -> None:
+    folder = new_folder(tmp_path)
+    person = ToyPerson()
+    runner = lead(folder, person, Phase.READY)
+    with pytest.raises(NervehandError, match=said):
+        runner.ask(name, arguments, "Ann")
+    assert runner.phase is Phase.READY
+    close(runner)
+
+
+def test_before_the_poses_no_trial_begins(tmp_path: Path) -> None:
+    folder = new_folder(tmp_path)
+    person = ToyPerson()
+    runner = lead(folder, person, Phase.POSES)
+    with pytest.raises(NervehandError, match="first the poses"):
+        runner.ask("start", {}, "Ann")
+    assert runner.view().pose == "relaxed"
+    close(runner)
