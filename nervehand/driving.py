@@ -23,6 +23,7 @@ from nervehand.guarding import Guarded, Guarding, GuardOptions, virtual_hand_gua
 from nervehand.hand_keys import HAND_KEYS, HandKeys
 from nervehand.keys import keys_pressed
 from nervehand.live import ASKED_FOR, LiveRun, LiveSummary
+from nervehand.live_port import Owner, ServedRun, answering, port_of
 from nervehand.output import saying
 from nervehand.pre_use import LiveCheck, Overridden, PreUse
 from nervehand.recording import LiveRecorder, recording
@@ -53,6 +54,7 @@ def drive_hand(
     overridden_by: str = "virtual hand",
     check: LiveCheck | None = None,
     say: Callable[[str], None] = lambda text: None,
+    served: ServedRun | None = None,
 ) -> LiveSummary:
     """Let `source` move a hand through the gate until it ends.
 
@@ -65,6 +67,8 @@ def drive_hand(
 
     `screen` None opens one in a process of its own. `record` names a session to write, whose samples begin at
     `first_sample`, int16 where `scale_uv` is given. What `source_log` hears of the source is recorded and shown.
+
+    `served` serves it at a port while it runs.
 
     Ctrl-C, SIGTERM and a terminal that closes end the run early, with a release. Raises LinkError where the hand
     cannot be reached.
@@ -86,6 +90,7 @@ def drive_hand(
         stop_on_signals() as stop,
         hand or virtual_hand_guarded(GuardOptions(is_process=False)) as guarding,
         _recorder(record, source, bundle, first_sample, scale_uv) as recorder,
+        port_of(served, title, source.info, bundle, is_recorded=record is not None) as port,
     ):
         if recorder is not None:
             listeners.listen(recorder.gate_event, recorder.sent)
@@ -97,7 +102,7 @@ def drive_hand(
             guard = guarded.guard
             live = LiveRun(
                 title, source, bundle, guard, guarded.hand, shown, cue_at, on_intents,
-                who if is_rearmed else "", recorder, guarded.working, pre_use,
+                who if is_rearmed else "", recorder, guarded.working, pre_use, port,
             )  # fmt: skip
             listeners.listen(live.gate_event, live.sent)
             if source_log is not None:
@@ -108,7 +113,15 @@ def drive_hand(
                 live.say(text)
                 say(text)
 
-            with keys_pressed(pressed) if keys_who else contextlib.nullcontext():
+            owner = Owner(
+                live, guard, guarded.hand, source.info, reported, lambda: "; ".join(listeners.refusals),
+                acknowledgement, record is not None, served or ServedRun(""),
+            )  # fmt: skip
+
+            with (
+                keys_pressed(pressed) if keys_who else contextlib.nullcontext(),
+                answering(port, owner, tell),
+            ):
                 if check is None:
                     _arm(guarded, who, answered, acknowledgement, stop, listeners)
                     summary = live.run(stop)

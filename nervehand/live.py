@@ -6,31 +6,40 @@ import gc
 import math
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from decoder.bundle import Bundle
-from decoder.chain import ChainEvent, DecodeChain
+from decoder.chain import ChainEvent
 from decoder.health import Cause
 from decoder.intent import IntentDigest, Intents
+from decoder.shadow import DEFAULT_RULES, Decoder, ShadowEvent, ShadowRules, Shadows, ShadowState
+from firmware_bridge.adjustments import Adjustments
 from firmware_bridge.gate import GateEvent, GateState
 from firmware_bridge.guard import Guard, Sent
 from firmware_bridge.hand import N_DOF, HandCommand, LinkState, Quality
+from firmware_bridge.port import Port
 from firmware_bridge.stream import SignalBlock, Source
 from firmware_bridge.supervised import SourceEvent
 from nervehand.gate_words import LATCHED, GateWords
 from nervehand.guarding import HandView
 from nervehand.latency import Arrivals, LatencyHistogram
+from nervehand.live_summary import DECIDED, STAGES, TOTAL, LiveSummary
+from nervehand.live_view import RecentSamples, view_of
 from nervehand.pre_use import Overridden, PreUse
 from nervehand.recording import LiveRecorder
 from nervehand.screen import MOST_CHANNELS, Screen, Snapshot, StageLatency
 from nervehand.stopping import closed_by
 
+__all__ = ["ASKED_FOR", "COMMAND_LIFETIME_S", "STAGES", "LiveRun", "LiveSummary"]
+
+TOPIC = "live"
+"""What a port shows of a run."""
 COMMAND_LIFETIME_S = 0.2  # a command that nothing follows expires, and the gate relaxes
 LATE_HOPS = 2  # a hop this many hops old, the delay line left out, is decoded but commands nothing
 MOST_TOLD = 8192
@@ -43,75 +52,10 @@ NOTICED = frozenset(
 """The gate events that a person is shown at once."""
 _SNAPSHOT_S = 0.125
 _NOTICE_S = 5.0
-_HISTORY = 24
-DECIDED = "sample to decided"
-TOTAL = "sample to sent"
-STAGES = ("delay line", "wait", "filters + features", "engine", "decision", "gate + send", DECIDED, TOTAL)
-"""What is timed: of the newest hop of each block that is not late; DECIDED of every hop; what is sent, once it is.
-
-The delay line ends with the arrival of the block that let the hop's last sample leave channel health."""
-
-
-@dataclass(frozen=True, slots=True)
-class LiveSummary:
-    """What happened while it ran.
-
-    Latencies begin with the host arrival of a hop's last sample and end with `Hand.send`'s return. Late hops command
-    nothing, so they are not in these, but they are in those that end with the decision: no hop is left out there.
-    """
-
-    elapsed_s: float
-    hops: int
-    warming_hops: int
-    commands_applied: int
-    commands_withheld: int
-    commands_dropped: int
-    restarts: int
-    rearmed: int
-    latency_us: dict[str, dict[str, float | None]]
-    link: str
-    gate: str
-    intents_sha256: str
-    recording_stopped: str = ""
-    """Why a recording ended before the run did; "" where it did not, or none was asked for."""
-    release_given_up: str = ""
-    """What is to be known of a release at the end that has not reached rest; "" where it has."""
-
-    def to_json(self) -> dict[str, object]:
-        """One flat object, units in the keys."""
-        latency = {
-            f"latency_{p}_us" if stage == TOTAL else f"latency_{_key(stage)}_{p}_us": value
-            for stage, row in self.latency_us.items()
-            for p, value in row.items()
-        }
-        plain = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "latency_us"}
-        return plain | latency
-
-    def describe(self) -> str:
-        """A few lines for a person."""
-        return (
-            f"{self.elapsed_s:.1f} s, {self.hops} hops ({self.warming_hops} warming), "
-            f"{self.commands_applied} commands applied, {self.commands_withheld} withheld by the gate, "
-            f"{self.commands_dropped} dropped as late or overtaken, {self.restarts} restarts, "
-            f"{self.rearmed} times armed again\n"
-            f"sample to hand: {_times(self.latency_us[TOTAL])}\n"
-            f"{DECIDED}: {_times(self.latency_us[DECIDED])}, late hops included\n"
-            f"link {self.link}, gate {self.gate}"
-            + (f"\nrecording stopped: {self.recording_stopped}" if self.recording_stopped else "")
-            + (f"\nrelease given up: {self.release_given_up}" if self.release_given_up else "")
-        )
-
-
-def _key(stage: str) -> str:
-    return stage.removeprefix("sample to ").replace(" + ", "_").replace(" ", "_")
-
-
-def _times(row: dict[str, float | None]) -> str:
-    return "  ".join(f"{p} {_milliseconds(row[p])}" for p in ("p50", "p95", "p99", "max"))
-
-
-def _milliseconds(microseconds: float | None) -> str:
-    return "-" if microseconds is None else f"{microseconds / 1e3:.2f} ms"
+_VIEW_S = 0.1
+"""How often a port is shown what happens; it gives what the screen shows, too."""
+MOST_DELAY_S = 0.02
+"""The longest delay line of a decoder that may take over."""
 
 
 class _Asked(NamedTuple):
@@ -149,34 +93,51 @@ class LiveRun:
         recorder: LiveRecorder | None = None,
         working: Callable[[], AbstractContextManager[None]] = nullcontext,
         pre_use: PreUse | None = None,
+        port: Port | None = None,
+        rules: ShadowRules = DEFAULT_RULES,
     ) -> None:
         self._pre_use = pre_use or Overridden(armed_by)
         self._working = working
         self._is_asked_to_rest = False
         self._told: deque[Sent] = deque(maxlen=MOST_TOLD)
         self._asked: deque[_Asked] = deque(maxlen=MOST_TOLD)
-        self._title, self._source, self._bundle = title, source, bundle
+        self._title, self._source = title, source
         self._guard, self._hand, self._screen = guard, hand, screen
         self._cue_at, self._on_intents, self._armed_by = cue_at, on_intents, armed_by
         self._recorder = recorder
-        self._chain = DecodeChain(bundle, source.info, self._on_chain_event)
-        self._gestures = bundle.manifest.gestures
-        delay_s = self._chain.front_end.delay / source.info.rate_hz
-        self._late_ns = round((LATE_HOPS * bundle.hop_s + delay_s) * 1e9)
+        self._port = port
+        self._deploy(Decoder(bundle, source.info))
+        self.shadows = Shadows(self._decoder, source.info, self._shadow_event, rules, self._obstacle)
+        """The decoders beside the one that is deployed."""
+        self.shadow_states: tuple[ShadowState, ...] = ()
+        """How they do, as of the last look."""
+        self.adjustments: Adjustments | None = None
+        """The wearer's, where somebody asks the guard for them from time to time; for the port."""
+        self._probabilities: list[float] = []
+        self._shadow_counts: Counter[str] = Counter()
         self._lifetime_ns = round(COMMAND_LIFETIME_S * 1e9)
         self._histograms = {stage: LatencyHistogram() for stage in STAGES}
         self._digest = IntentDigest()
         self._hops = self._warming = self._dropped = self._restarts = self._rearmed = 0
-        self._arrivals = Arrivals(self._chain.front_end.delay)
+        self._arrivals = Arrivals(max(self._chain.front_end.delay, self.most_delay))
         self._newest: Intents | None = None
         self._failed_at: int | None = None  # the first hop since the last command whose answer is not finite
-        self._levels: deque[np.ndarray] = deque(maxlen=_HISTORY)
-        self._recent: list[np.ndarray] = []
+        self._seen = RecentSamples(source.info)
         self._shown_ns = 0
         self._started_ns = 0
         self._last_block: SignalBlock | None = None
         self._notice, self._noticed_ns, self._source_is_lost = "", 0, False
         self._words = GateWords()
+
+    @property
+    def bundle(self) -> Bundle:
+        """The one that is deployed now."""
+        return self._decoder.bundle
+
+    @property
+    def most_delay(self) -> int:
+        """The longest delay line, in samples, of a decoder that may take over."""
+        return round(MOST_DELAY_S * self._source.info.rate_hz)
 
     def run(self, stop: threading.Event) -> LiveSummary:
         """Blocks until done; `stop` ends it within a moment, also while the source has no samples.
@@ -205,8 +166,8 @@ class LiveRun:
         self._source_is_lost = event.kind == "lost"
         if self._recorder is not None:
             self._recorder.source_event(event)
-        if self._last_block is not None and len(self._levels):
-            self._screen.show(self._snapshot(self._last_block))
+        if self._last_block is not None and len(self._seen):
+            self._show(self._last_block)
 
     def sent(self, sent: Sent) -> None:
         """What the hand was told, as the guard says it."""
@@ -260,12 +221,37 @@ class LiveRun:
 
     def _decode(self, block: SignalBlock) -> None:
         self._arrivals.add(block)
-        intents = self._chain.process(block)
+        intents = self._decoder.process(block)
         if len(intents):
             self._act(block, intents)
         self.take_told()
-        if self._recorder is not None:  # last, so that a slow disk delays no command
+        if self._port is not None:
+            self._port.samples(block)
+        if self._recorder is not None:  # after the command, so that a slow disk delays none
             self._recorder.block(block, intents, self._chain.front_end)
+        if not self.shadows.is_idle:
+            successor = self.shadows.after(block, intents)
+            if successor is not None:
+                self._deploy(successor)
+
+    def _deploy(self, decoder: Decoder) -> None:
+        """From the next block on, what this one decides moves the hand."""
+        decoder.listener = self._on_chain_event
+        self._decoder, self._chain = decoder, decoder.chain
+        self._gestures = decoder.bundle.manifest.gestures
+        delay_s = self._chain.front_end.delay / self._source.info.rate_hz
+        self._late_ns = round((LATE_HOPS * decoder.bundle.hop_s + delay_s) * 1e9)
+
+    def _obstacle(self) -> str:
+        """What speaks against another decoder now, beside what that one does itself."""
+        return "the check before use is not over" if self._pre_use.report() is None else ""
+
+    def _shadow_event(self, event: ShadowEvent) -> None:
+        self._shadow_counts[event.kind] += 1
+        text = f"decoder {event.sha256[:12]}: {event.text}" if event.sha256 else event.text
+        self.say(f"{event.kind}: {text} ({event.who})")
+        if self._recorder is not None:
+            self._recorder.shadow_event(event)
 
     def _act(self, block: SignalBlock, intents: Intents) -> None:
         """Count and submit the hops that a block completed."""
@@ -273,6 +259,8 @@ class LiveRun:
         self._warming += int(intents.warming.sum())
         self._digest.update(intents)
         self._newest = intents
+        if self._port is not None and self._chain.raw is not None:
+            self._probabilities = self._chain.raw.probabilities[-1].tolist()
         self._on_intents(intents)
         self._pre_use.decoded(intents, self._chain.seen)
         stages = self._chain.stage_ns
@@ -333,20 +321,30 @@ class LiveRun:
 
     def _watch(self, block: SignalBlock) -> None:
         self._last_block = block
-        self._recent.append(block.samples)
+        self._seen.add(block)
         now_ns = time.monotonic_ns()
-        if now_ns - self._shown_ns < _SNAPSHOT_S * 1e9:
+        if now_ns - self._shown_ns < (_SNAPSHOT_S if self._port is None else _VIEW_S) * 1e9:
             return
         self._shown_ns = now_ns
         self._keep_armed()
-        recent = np.concatenate(self._recent).astype(np.float64) * block.scale_uv
-        self._recent.clear()
-        self._levels.append(recent.std(0) if self._source.info.kind != "envelope" else recent.mean(0))
-        self._screen.show(self._snapshot(block))
+        self._seen.look(block.scale_uv)
+        self._show(block)
+
+    def _show(self, block: SignalBlock) -> None:
+        snapshot = self._snapshot(block)
+        self._screen.show(snapshot)
+        if self._port is None:
+            return
+        self.shadow_states = self.shadows.states()
+        view = view_of(
+            snapshot, self._seen, block.first_sample + block.n_samples, self._source.info, self.bundle,
+            self._probabilities, self.adjustments, self.shadow_states,
+        )  # fmt: skip
+        self._port.show(TOPIC, view)
 
     def _snapshot(self, block: SignalBlock) -> Snapshot:
         intents, state, decision = self._newest, self._hand.state, self._guard.decision
-        levels = np.nan_to_num(np.array(self._levels)[:, :MOST_CHANNELS])
+        levels = self._seen.levels_uv
         gate = "-" if decision is None else decision.state.value
         if decision is not None and decision.cause is not None:
             gate += f" ({decision.cause.value})"
@@ -356,7 +354,7 @@ class LiveRun:
             level_title="channels, mean µV"
             if self._source.info.kind == "envelope"
             else "channels, r.m.s. µV",
-            side=self._bundle.manifest.side,
+            side=self.bundle.manifest.side,
             elapsed_s=self._elapsed_s(),
             channels=list(self._source.info.channel_names[:MOST_CHANNELS]),
             n_channels=self._source.info.n_channels,
@@ -411,6 +409,9 @@ class LiveRun:
             commands_dropped=self._commands_dropped,
             restarts=self._restarts,
             rearmed=self._rearmed,
+            pushes=self._shadow_counts["push"],
+            switches=self._shadow_counts["switch"],
+            rollbacks=self._shadow_counts["rollback"],
             latency_us={
                 stage: {f"p{p}": h.percentile_us(p) for p in (50, 95, 99)} | {"max": h.largest_us}
                 for stage, h in self._histograms.items()

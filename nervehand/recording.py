@@ -22,6 +22,7 @@ from decoder.session.layout import Header
 from decoder.session.model import SessionMeta
 from decoder.session.recorded import Event, EventKind, Note
 from decoder.session.recorder import SessionWriter
+from decoder.shadow import ShadowEvent
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.gate import GateEvent
 from firmware_bridge.guard import Sent
@@ -132,6 +133,17 @@ class LiveRecorder:
         guard's threads wait for it; written with what comes next."""
         text = f"gate {event.kind}: {event.text} ({event.who})"
         self._waiting.append(lambda writer: writer.note(Note(writer.present_sample, text)))
+
+    def shadow_event(self, event: ShadowEvent) -> None:
+        """What became of a decoder beside the deployed one, as a note; where one took over, an event with it."""
+        note = Note(event.sample_index, f"decoder {event.kind}: {event.text} ({event.who}); {event.sha256}")
+
+        def write(writer: SessionWriter) -> None:
+            if event.kind in ("switch", "rollback"):
+                writer.event(Event(event.sample_index, EventKind.BUNDLE))
+            writer.note(note)
+
+        self._unless_stopped(write)
 
     def source_event(self, event: SourceEvent) -> None:
         """What happened to the source, as a note at the last sample; a person's input as an event at its own."""

@@ -23,16 +23,20 @@ from firmware_bridge.errors import NervehandError
 from firmware_bridge.hand import AppliedCommand, HandCapabilities, HandState, LinkState
 from firmware_bridge.hands.virtual_protocol import VIRTUAL_HAND
 from firmware_bridge.kinematics import KinematicHand
+from firmware_bridge.sources import simulated
+from firmware_bridge.sources.simulated import STEERED
 from firmware_bridge.stream import SignalBlock, Source, StreamInfo
+from firmware_bridge.supervised import SupervisedSource
 from nervehand.driving import drive_hand
 from nervehand.guarding import Guarding, GuardOptions, hand_guarded, in_this_process, virtual_hand_guarded
 from nervehand.hand_use import chosen_hand, login_name
+from nervehand.live_port import Intend, ServedRun
 from nervehand.output import naming, print_json
 from nervehand.pre_use import LiveCheck
 from nervehand.recording import recording
 from nervehand.screen import NoScreen
 from nervehand.source_log import SourceLog
-from nervehand.sources import open_source
+from nervehand.sources import SIMULATED, open_source, split_address
 from nervehand.stopping import closed_by, stop_on_signals
 
 GRACE_S = 10.0
@@ -144,8 +148,8 @@ class RunOptions:
 
 def _driven(
     hand: str, options: RunOptions, gestures: Sequence[str]
-) -> tuple[contextlib.AbstractContextManager[Guarding], str]:
-    """Who guards the hand of that name, address or file; and who accepts that its watchdog is unknown.
+) -> tuple[contextlib.AbstractContextManager[Guarding], str, tuple[str, ...]]:
+    """Who guards the hand of that name, address or file; who accepts that its watchdog is unknown; its grips' gestures.
 
     `gestures` are the decoder's: a grip can be started by no other. NervehandError for what would do nothing.
     """
@@ -166,9 +170,9 @@ def _driven(
                     f"{option} does nothing with --hand {hand}: leave it out, or give --hand an address or a file"
                 )
     if hand == "none":
-        return contextlib.nullcontext(partial(in_this_process, NoHand())), ""
+        return contextlib.nullcontext(partial(in_this_process, NoHand())), "", ()
     if hand == "virtual":
-        return virtual_hand_guarded(guard), ""
+        return virtual_hand_guarded(guard), "", ()
     config = chosen_hand(hand, options.transport, options.is_bonded, options.acknowledged_by, options.side)
     if not options.arm_as:
         raise NervehandError(f"nobody answers for arming {config.address}: add --arm-as NAME")
@@ -178,7 +182,18 @@ def _driven(
             f"{hand}: [grips] names {', '.join(map(repr, unknown))}, which the decoder cannot decide: its gestures are"
             f" {', '.join(map(repr, gestures))}"
         )
-    return hand_guarded(config, guard), config.watchdog_acknowledged_by
+    return hand_guarded(config, guard), config.watchdog_acknowledged_by, tuple(config.grips)
+
+
+def _source(address: str, start_s: float, log: SourceLog) -> tuple[Source, Intend | None]:
+    """The source at an address, and how it is steered, where it is a simulated person who is."""
+    scheme, where = split_address(address)
+    if scheme != SIMULATED or not where.endswith(STEERED):
+        return open_source(address, start_s=start_s, on_event=log), None
+    if start_s:
+        raise NervehandError(f"{address} cannot begin {start_s:g} s later: only a session can")
+    person = simulated.open_device(where, on_event=log)
+    return SupervisedSource(person, log), person.intend
 
 
 def _check(hand: str, options: RunOptions) -> LiveCheck | None:
@@ -202,13 +217,17 @@ def run_live(
     any_wearer: bool,
     headless: bool,
     as_json: bool,
+    port: str | None = None,
 ) -> None:
-    """Decode a source into a hand until it ends, `seconds` are over, or somebody stops it; print a summary."""
+    """Decode a source into a hand until it ends, `seconds` are over, or somebody stops it; print a summary.
+
+    `port` is where it is served, HOST:PORT; None: nowhere.
+    """
     bundle = read_bundle(bundle_path)
-    driven, acknowledgement = _driven(hand, options, bundle.manifest.gestures)
+    driven, acknowledgement, grips = _driven(hand, options, bundle.manifest.gestures)
     check = _check(hand, options)
     log = SourceLog(has_screen=not (headless or as_json))
-    source = open_source(address, start_s=start_s, on_event=log)
+    source, intend = _source(address, start_s, log)
     with naming(bundle_path):
         bundle.require_stream(source.info)
         if any_wearer and not isinstance(source, SessionSource):
@@ -232,6 +251,9 @@ def run_live(
         check=check,
         say=partial(print, file=sys.stderr) if headless and not as_json else lambda text: None,
         keys_who=f"{options.arm_as or login_name()} at the keyboard" if sys.stdin.isatty() else "",
+        served=None
+        if port is None
+        else ServedRun(port, about={"source": address}, intend=intend, grips=grips),
     )
     conditioning = bundle.coefficients.describe()
     found = [] if check is None or check.finished is None else check.finished.items

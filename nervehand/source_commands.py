@@ -30,6 +30,7 @@ def add_source_commands(app: typer.Typer) -> None:
     app.command()(inspect)
     app.command()(doctor)
     app.command()(run)
+    app.command()(push)
     app.command()(record)
     app.command()(emulate)
 
@@ -109,6 +110,14 @@ def run(
     start: Start = 0.0,
     mains: Mains = None,
     any_wearer: AnyWearer = False,
+    port: Annotated[
+        str | None,
+        typer.Option(
+            "--port",
+            metavar="HOST:PORT",
+            help="Serve samples and views there, and take requests (docs/port.md); :0 is a free port of this machine.",
+        ),
+    ] = None,
     headless: Annotated[bool, typer.Option("--headless", help="No screen.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -127,8 +136,47 @@ def run(
     options = RunOptions(arm_as, transport, bonded, acknowledge, check, override_check, side, guarding)
     run_live(
         source, bundle, hand, record, seconds, start, mains, options,
-        any_wearer=any_wearer, headless=headless, as_json=as_json,
+        any_wearer=any_wearer, headless=headless, as_json=as_json, port=port,
     )  # fmt: skip
+
+
+def push(
+    bundle: Annotated[Path, typer.Argument(metavar="DECODER.nhb", help="The decoder.")],
+    port: Annotated[
+        str,
+        typer.Argument(metavar="PORT", help="port:HOST:PORT of a run; `nervehand sources` lists those here."),
+    ],
+    who: Annotated[str, typer.Option("--as", metavar="NAME", help="Who pushes it.")] = "",
+    switch: Annotated[
+        bool, typer.Option("--switch", help="Let it take over, as soon as the run accepts that.")
+    ] = False,
+    patience: Annotated[
+        float, typer.Option(help="How many seconds that may take.", min=1.0, max=3600.0, callback=finite)
+    ] = 60.0,
+    any_wearer: Annotated[
+        str, typer.Option(metavar="NAME", help="Who answers for a decoder of another wearer.")
+    ] = "",
+    token_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The port's token, where it runs on another machine.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Put a decoder into shadow beside the one of a run, and let it take over if that is asked for.
+
+    In shadow it decodes the same samples and moves nothing. The run decides whether and when it may take over.
+    """
+    from nervehand.pushing import run_push
+
+    run_push(
+        bundle,
+        port,
+        who,
+        token_file,
+        switch=switch,
+        patience_s=patience,
+        any_wearer=any_wearer,
+        as_json=as_json,
+    )
 
 
 def record(

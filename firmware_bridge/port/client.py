@@ -2,11 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import logging
+import secrets
+import threading
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from firmware_bridge.errors import LinkError, NervehandError
+from firmware_bridge.port.entries import token_for
+from firmware_bridge.port.link import BEAT, Link, linked
+from firmware_bridge.port.wire import Frame, encoded, text_in, whole_in
 from firmware_bridge.stream import StreamInfo
 
 NOTHING: Mapping[str, object] = {}
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 1.0
+"""Before it is connected again; doubled each time."""
+CONNECT_S = 2.0
+LOOK_S = 0.2
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Asked:
+    """A request on its way; `frame` can be sent again, and means the same one."""
+
+    header: dict[str, object]
+    blob: bytes
+    deadline_s: float
+    answered: threading.Event = field(default_factory=threading.Event)
+    answer: dict[str, object] = field(default_factory=dict)
+
+    def frame(self) -> bytes:
+        left_s = max(0.0, self.deadline_s - time.monotonic())
+        return encoded(self.header | {"left_s": left_s}, self.blob)
 
 
 class PortClient:
@@ -16,23 +48,48 @@ class PortClient:
     `who` is in whose name requests are made. All methods may be called from any thread.
     """
 
-    about: dict[str, object]
-    """What the owner says is running, as of the last hello."""
-    info: StreamInfo
-    is_connected: bool
-    lost: int
-    """How many times the link was lost."""
-
     def __init__(self, address: str, token: str | None = None, who: str = "") -> None:
-        raise NotImplementedError
+        self.address = address
+        self.lost = 0
+        """How many times the link was lost."""
+        self.problem = ""
+        """Why it is not connected; "" while it is."""
+        self._token, self._who = token, who
+        self._link: Link | None = None
+        self._views: dict[str, tuple[int, dict[str, object]]] = {}
+        self._base: dict[str, int] = {}
+        self._stream = ""
+        self._asked: dict[str, _Asked] = {}
+        self._is_linked = False
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the link is up now."""
+        return self._is_linked
+
+    @property
+    def about(self) -> dict[str, object]:
+        """What the owner says is running, as of the last hello."""
+        return self._known().about
+
+    @property
+    def info(self) -> StreamInfo:
+        """The owner's stream, as of the last hello."""
+        return self._known().info
 
     def connect(self, timeout_s: float) -> None:
         """LinkError where nothing answers, or something else does; NervehandError where the token is not its own."""
-        raise NotImplementedError
+        if self._thread is not None:
+            raise NervehandError(f"the client of port {self.address} is connected already: connect it once")
+        self._open(timeout_s)
+        self._thread = threading.Thread(target=self._run, name="port client", daemon=True)
+        self._thread.start()
 
     def newest(self, topic: str) -> tuple[int, dict[str, object]] | None:
         """The newest view of a topic and its serial number, which only grows; None before the first."""
-        raise NotImplementedError
+        return self._views.get(topic)
 
     def request(
         self,
@@ -45,8 +102,111 @@ class PortClient:
 
         Over a cut link it is asked again, and never carried out twice.
         """
-        raise NotImplementedError
+        self._known()
+        request_id = secrets.token_hex(16)
+        header: dict[str, object] = {
+            "kind": "request",
+            "id": request_id,
+            "name": name,
+            "arguments": dict(arguments),
+        }
+        asked = self._asked[request_id] = _Asked(header, blob, time.monotonic() + timeout_s)
+        try:
+            link = self._link
+            if self._is_linked and link is not None:
+                with contextlib.suppress(LinkError):  # asked again once it is back
+                    link.send_encoded(asked.frame(), timeout_s)
+            if not asked.answered.wait(max(0.0, asked.deadline_s - time.monotonic())):
+                why = self.problem or "the owner is busy, or has nobody who answers"
+                raise LinkError(f"{name}: no answer from port {self.address} within {timeout_s:g} s: {why}")
+        finally:
+            del self._asked[request_id]
+        if not asked.answer.get("ok"):
+            raise NervehandError(str(asked.answer.get("error")))
+        result = asked.answer.get("result")
+        return result if isinstance(result, dict) else {}
 
     def close(self) -> None:
         """End the thread and the link; more than once does nothing."""
-        raise NotImplementedError
+        self._closing.set()
+        if self._link is not None:
+            self._link.cut()
+        if self._thread is not None:
+            self._thread.join()
+
+    def __enter__(self) -> PortClient:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _known(self) -> Link:
+        if self._link is None:
+            raise NervehandError(f"the client of port {self.address} was never connected: connect it first")
+        return self._link
+
+    def _open(self, timeout_s: float) -> None:
+        token = token_for(self.address) if self._token is None else self._token
+        link = linked(self.address, token, self._who, timeout_s)
+        if link.stream != self._stream:  # served anew: serial numbers begin again there, and go on here
+            self._stream = link.stream
+            self._base = {topic: serial for topic, (serial, _) in self._views.items()}
+        try:
+            link.send({"kind": "views"})
+            # First the link, then what was asked before: what is asked meanwhile goes out twice, and is done once.
+            self._link, self._is_linked, self.problem = link, True, ""
+            for asked in list(self._asked.values()):
+                link.send_encoded(asked.frame())
+        except LinkError:
+            self._is_linked = False
+            link.close()
+            raise
+        if self._closing.is_set():
+            link.cut()
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            link = self._known()
+            try:
+                self._listen(link)
+            except NervehandError as error:
+                self._is_linked = False
+                if not self._closing.is_set():
+                    self.lost += 1
+                    self.problem = str(error)
+            link.close()
+            self._reconnect()
+        self._is_linked = False
+
+    def _listen(self, link: Link) -> None:
+        said_s = time.monotonic()
+        while not self._closing.is_set():
+            for frame in link.receive(LOOK_S):
+                self._take(frame)
+            if time.monotonic() - said_s > 1.0:
+                said_s = time.monotonic()
+                link.send_encoded(BEAT)
+
+    def _take(self, frame: Frame) -> None:
+        kind = frame.header.get("kind")
+        if kind == "view":
+            topic, serial = text_in(frame.header, "topic"), whole_in(frame.header, "serial")
+            view = json.loads(frame.payload)
+            if isinstance(view, dict):
+                self._views[topic] = (self._base.get(topic, 0) + serial, view)
+        elif kind == "answer":
+            asked = self._asked.get(str(frame.header.get("id")))
+            if asked is not None:
+                asked.answer = frame.header
+                asked.answered.set()
+
+    def _reconnect(self) -> None:
+        wait_s = FIRST_WAIT_S
+        while not self._closing.wait(wait_s):
+            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+            try:
+                self._open(CONNECT_S)
+            except NervehandError as error:
+                self.problem = str(error)
+                continue
+            return

@@ -1,4 +1,5 @@
-"""The simulated person as a front-end: `simulated`, or `simulated:PRESET/SUBJECT/DAY`."""
+"""The simulated person as a front-end: `simulated`, or `simulated:PRESET/SUBJECT/DAY`; with `?steered` it follows what
+is asked of it (`SimulatedSource.intend`), not cues."""
 
 from __future__ import annotations
 
@@ -11,14 +12,16 @@ from queue import SimpleQueue
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.hand import N_DOF
 from firmware_bridge.nerve.motion import GESTURES, SteeredMotion
-from firmware_bridge.nerve.physiology import COHORT, PRESETS
+from firmware_bridge.nerve.physiology import COHORT, PRESETS, person_of
 from firmware_bridge.nerve.subject import SimulatedSubject
 from firmware_bridge.pacing import paced
 from firmware_bridge.sources import Found
 from firmware_bridge.stream import LinkCounters, SignalBlock, StreamInfo
 from firmware_bridge.supervised import SourceEvent
 
-ADDRESS = "simulated[:PRESET[/SUBJECT[/DAY]]]"
+ADDRESS = "simulated[:PRESET[/SUBJECT[/DAY]]][?steered]"
+STEERED = "?steered"
+RATE_HZ = 10_000.0
 BLOCK_S = 0.002  # what a front-end delivers at a time: no more than the delay line of channel health
 
 
@@ -137,17 +140,25 @@ def find() -> tuple[Found, ...]:
     )
 
 
-def open_device(where: str, is_paced: bool = True) -> SimulatedSource:
-    """The subject at PRESET/SUBJECT/DAY; what is left out is default, 1 and 0. See SimulatedSource for `is_paced`."""
-    parts = where.split("/") if where else []
+def open_device(
+    where: str,
+    is_paced: bool = True,
+    on_event: Callable[[SourceEvent], None] = lambda event: None,
+) -> SimulatedSource:
+    """The subject at PRESET/SUBJECT/DAY; what is left out is default, 1 and 0. See SimulatedSource for the others."""
+    person, mark, steered = where.partition(STEERED)
+    parts = person.split("/") if person else []
     try:
         preset = parts[0] if parts else "default"
         number, day = (int(parts[k]) if len(parts) > k else default for k, default in ((1, 1), (2, 0)))
-        if len(parts) > 3:
+        if len(parts) > 3 or steered:
             raise ValueError
     except ValueError:
         raise NervehandError(
             f"simulated:{where}: give {ADDRESS}, for example simulated:default/1/0"
         ) from None
-    subject = SimulatedSubject(number, day, preset)
-    return SimulatedSource(subject, round(BLOCK_S * subject.info.rate_hz), is_paced=is_paced)
+    motion = SteeredMotion(person_of(preset), number, day, RATE_HZ) if mark else None
+    subject = SimulatedSubject(number, day, preset, rate_hz=RATE_HZ, motion=motion)
+    return SimulatedSource(
+        subject, round(BLOCK_S * subject.info.rate_hz), is_paced=is_paced, on_event=on_event
+    )

@@ -1,0 +1,116 @@
+"""Starts the server of a port, and starts it again where it dies."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import subprocess
+import sys
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+ENDING_S = 3.0
+"""How long the server may take to end once its owner has gone."""
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
+"""Before a server that died is started again; doubled each time that it dies young."""
+OLD_S = 60.0
+"""A server that lived for so long did not die of its start."""
+BUFFER_BYTES = 1 << 20
+
+logger = logging.getLogger(__name__)
+
+
+class FaceProcess:
+    """The process that serves `listener` and the ring at `memory`, told `first` at its start.
+
+    `socket` is the owner's end, non-blocking, another one after each start. `problem` says that it died, and why.
+    """
+
+    def __init__(self, first: bytes, listener: socket.socket, memory: int) -> None:
+        self.problem = ""
+        self._first, self._listener, self._memory = first, listener, memory
+        self._deaths = 0
+        self._ending = threading.Event()
+        self._starting = threading.Lock()
+        self._keeper = threading.Thread(target=self._keep, name="port keeper", daemon=True)
+        self._old: list[socket.socket] = []
+        self.socket, self._process = self._started()
+
+    @property
+    def pid(self) -> int:
+        """Of the process that serves now."""
+        return self._process.pid
+
+    def _started(self) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+            descriptors = (theirs.fileno(), self._listener.fileno(), self._memory)
+            names = ("--owner", "--listener", "--memory")
+            options = [
+                word for name, one in zip(names, descriptors, strict=True) for word in (name, str(one))
+            ]
+            ours.sendall(self._first)
+            process = subprocess.Popen(
+                [sys.executable, "-m", "firmware_bridge.port", *options], pass_fds=descriptors
+            )
+        ours.setblocking(False)
+        return ours, process
+
+    def _keep(self) -> None:
+        wait_s = FIRST_WAIT_S
+        while True:
+            began_s = time.monotonic()
+            status = self._process.wait()
+            if time.monotonic() - began_s > OLD_S:
+                wait_s = FIRST_WAIT_S
+            if self._ending.wait(wait_s):
+                return
+            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+            if not self._restarted(f"signal {-status}" if status < 0 else f"exit status {status}"):
+                return
+
+    def _restarted(self, how: str) -> bool:
+        with self._starting:
+            if self._ending.is_set():
+                return False
+            self._old.append(self.socket)  # closed at the end: another thread may be at it
+            try:
+                self.socket, self._process = self._started()
+            except OSError as error:
+                self.problem = (
+                    f"the port's server has ended ({how}), and cannot be started again: {error.strerror}"
+                )
+                logger.warning("%s", self.problem)
+                return False
+            self._deaths += 1
+            self.problem = (
+                f"the port's server ended by itself ({how}), and was started again: {self._deaths} times"
+            )
+            if self._deaths == 1:
+                logger.warning("%s", self.problem)
+            return True
+
+    def __enter__(self) -> Self:
+        self._keeper.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._starting:
+            self._ending.set()
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        try:
+            self._process.wait(ENDING_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._keeper.join()
+        for one in (*self._old, self.socket):
+            one.close()
