@@ -10,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.alignment.labels import aligned_truth, label_session
 from calibration.alignment.review import Readings, Review, review
 from calibration.folder import CalibrationFolder, Plan
 from calibration.front_end import default_front_end
@@ -26,8 +27,6 @@ from decoder.session.recover import salvage
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.hand import DOF_NAMES
 
-MOVING = 0.1
-"""A hand is on its way from this part of a movement's peak on: where minimum-jerk motion is after 0.2 of its time."""
 BETWEEN_S = 1.0
 """Between two recordings of one calibration, put after each other; how long it really was, nobody knows."""
 LONGEST_REST_S = 10.0
@@ -77,47 +76,26 @@ def label(
     session: Session, records: Sequence[TrialRecord], paradigm: Paradigm, hand: HandCalibration | None
 ) -> Labelled:
     """One recording, reviewed as a whole and labelled. `hand` None: nothing was measured, and the labels are cues."""
-    features, compress, hop = _features(session)
-    truth = known = alignment = None
-    reviewed = tuple(records)
-    if hand is not None:
-        found = _reviewed(session, records, paradigm, hand, features, compress, hop)
-        reviewed = tuple(
-            _with_losses(after, before) for after, before in zip(found.trials, records, strict=True)
-        )
-        alignment = found.alignment
-        at = np.arange(session.first_sample, session.first_sample + session.n_samples)
-        truth = np.stack(
-            [np.interp(at, features.sample_index, column) for column in found.positions.T], axis=1
-        ).astype(np.float32)
-        known = found.known
-    labels, trial, repetition = _columns(session, reviewed, paradigm, truth)
-    out = _left_out(session, reviewed, features, known)
-    events = tuple(event for event in session.recorded.events if event.kind != EventKind.LEFT_OUT)
-    return Labelled(
-        replace(
-            session,
-            labels=labels,
-            gesture_names=paradigm.gesture_names,
-            trial=trial,
-            repetition=repetition,
-            truth=truth,
-            truth_names=() if truth is None else DOF_NAMES,
-            truth_units=() if truth is None else (TRUTH_UNIT,) * len(DOF_NAMES),
-            postures=paradigm.postures,
-            recorded=replace(
-                session.recorded,
-                events=tuple(
-                    sorted(
-                        (*events, *(Event(a, EventKind.LEFT_OUT, b - a) for a, b in out)),
-                        key=lambda event: event.sample_index,
-                    )
-                ),
-            ),
-        ),
+    if hand is None:
+        return _by_cues(session, records, paradigm)
+    found = _reviewed(session, records, paradigm, hand)
+    reviewed = tuple(_with_losses(after, before) for after, before in zip(found.trials, records, strict=True))
+    lag_s = found.alignment.lag_s
+    made = label_session(
+        found.trace,
         reviewed,
-        alignment,
+        lag_s,
+        {movement.name: movement.posture for movement in paradigm.movements},
+        paradigm.gesture_names,
+        session.first_sample,
+        session.n_samples,
     )
+    truth, known = made.truth.copy(), made.known.copy()
+    for first, stop in _rests(session, reviewed):
+        rows = slice(first - session.first_sample, stop - session.first_sample)
+        truth[rows], known[rows] = aligned_truth(found.trace, lag_s, first, stop)
+    columns = _Columns(made.labels, made.trial, made.repetition, truth, ~known)
+    return Labelled(_with(session, columns, paradigm), reviewed, found.alignment)
 
 
 def joined(parts: Sequence[Labelled], plan: Plan) -> Labelled:
@@ -182,7 +160,74 @@ def joined(parts: Sequence[Labelled], plan: Plan) -> Labelled:
     return Labelled(session, trials, longest.alignment)
 
 
-def _features(session: Session) -> tuple[Features, tuple[object, ...], int]:
+@dataclass(frozen=True)
+class _Columns:
+    """What a recording is labelled with, a value per sample; `out` where nothing is to be learned."""
+
+    labels: NDArray[np.int16]
+    trial: NDArray[np.int32]
+    repetition: NDArray[np.int16]
+    truth: NDArray[np.float32] | None
+    out: NDArray[np.bool_]
+
+
+def _by_cues(session: Session, records: Sequence[TrialRecord], paradigm: Paradigm) -> Labelled:
+    n, first = session.n_samples, session.first_sample
+    labels, trial, repetition = np.zeros(n, np.int16), np.zeros(n, np.int32), np.zeros(n, np.int16)
+    out = np.ones(n, np.bool_)
+    for one in (record for record in records if record.is_used):
+        rows = slice(one.first_sample - first, one.stop_sample - first)
+        trial[rows], repetition[rows], out[rows] = one.number, one.repetition, False
+        gesture = paradigm.gesture_names.index(one.movement)
+        labels[one.cue_sample - first : one.release_sample - first] = gesture
+    for begin, end in _rests(session, records):
+        out[begin - first : end - first] = False
+    columns = _Columns(labels, trial, repetition, None, out)
+    return Labelled(_with(session, columns, paradigm), tuple(records), None)
+
+
+def _with(session: Session, columns: _Columns, paradigm: Paradigm) -> Session:
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], columns.out, [False])).astype(np.int8)))
+    spans = (edges + session.first_sample).reshape(-1, 2).tolist()
+    events = [event for event in session.recorded.events if event.kind != EventKind.LEFT_OUT]
+    events += [Event(first, EventKind.LEFT_OUT, stop - first) for first, stop in spans]
+    truth = columns.truth
+    return replace(
+        session,
+        labels=columns.labels,
+        gesture_names=paradigm.gesture_names,
+        trial=columns.trial,
+        repetition=columns.repetition,
+        truth=truth,
+        truth_names=() if truth is None else DOF_NAMES,
+        truth_units=() if truth is None else (TRUTH_UNIT,) * len(DOF_NAMES),
+        postures=paradigm.postures,
+        recorded=replace(
+            session.recorded, events=tuple(sorted(events, key=lambda event: event.sample_index))
+        ),
+    )
+
+
+def _rests(session: Session, records: Sequence[TrialRecord]) -> Iterator[tuple[int, int]]:
+    """Absolute ranges between two used trials in which the person just rested.
+
+    A number that is missing between them was broken off, and its movement lies there.
+    """
+    longest = round(LONGEST_REST_S * session.info.rate_hz)
+    for one, other in pairwise(records):
+        is_near = 0 < other.first_sample - one.stop_sample <= longest
+        if one.is_used and other.is_used and other.number == one.number + 1 and is_near:
+            yield one.stop_sample, other.first_sample
+
+
+def _reviewed(
+    session: Session, records: Sequence[TrialRecord], paradigm: Paradigm, hand: HandCalibration
+) -> Review:
+    sensors = session.recorded.sensors
+    if sensors is None:
+        raise NervehandError(
+            f"{session.meta.identifier} holds no reading of the able hand: check what measures it"
+        )
     choice = default_front_end(session.info)
     front_end = FrontEnd(
         session.info,
@@ -192,36 +237,29 @@ def _features(session: Session) -> tuple[Features, tuple[object, ...], int]:
         default_health(session.info.kind),
     )
     block = max(1, round(session.info.rate_hz))
-    parts = [front_end.process(one)[0] for one in iter_blocks(session, block)]
-    features = Features(
+    features = joined_features([front_end.process(one)[0] for one in iter_blocks(session, block)])
+    readings = Readings(
+        sensors.device_s, sensors.sample_index, hand.positions(sensors.values), sensors.values
+    )
+    return review(
+        records,
+        readings,
+        features,
+        choice.compress(front_end.feature_names),
+        {movement.name: movement.posture for movement in paradigm.movements},
+        session.info.rate_hz,
+        choice.settings.hop_samples * choice.conditioning.decimation,
+    )
+
+
+def joined_features(parts: Sequence[Features]) -> Features:
+    """Features of successive blocks as one."""
+    return Features(
         np.concatenate([part.values for part in parts]),
         np.concatenate([part.masked for part in parts]),
         np.concatenate([part.sample_index for part in parts]),
         np.concatenate([part.healthy_fraction for part in parts]),
     )
-    hop = choice.settings.hop_samples * choice.conditioning.decimation
-    return features, choice.compress(front_end.feature_names), hop
-
-
-def _reviewed(
-    session: Session,
-    records: Sequence[TrialRecord],
-    paradigm: Paradigm,
-    hand: HandCalibration,
-    features: Features,
-    compress: tuple[object, ...],
-    hop: int,
-) -> Review:
-    sensors = session.recorded.sensors
-    if sensors is None:
-        raise NervehandError(
-            f"{session.meta.identifier} holds no reading of the able hand: check what measures it"
-        )
-    readings = Readings(
-        sensors.device_s, sensors.sample_index, hand.positions(sensors.values), sensors.values
-    )
-    postures = {movement.name: movement.posture for movement in paradigm.movements}
-    return review(records, readings, features, compress, postures, session.info.rate_hz, hop)  # type: ignore[arg-type]
 
 
 def _with_losses(after: TrialRecord, before: TrialRecord) -> TrialRecord:
@@ -229,63 +267,6 @@ def _with_losses(after: TrialRecord, before: TrialRecord) -> TrialRecord:
     if Reason.SAMPLES_LOST not in before.reasons or Reason.SAMPLES_LOST in after.reasons:
         return after
     return replace(after, verdict=Verdict.BAD, reasons=(*after.reasons, Reason.SAMPLES_LOST))
-
-
-def _columns(
-    session: Session,
-    records: Sequence[TrialRecord],
-    paradigm: Paradigm,
-    truth: NDArray[np.float32] | None,
-) -> tuple[NDArray[np.int16], NDArray[np.int32], NDArray[np.int16]]:
-    n, first = session.n_samples, session.first_sample
-    labels, trial, repetition = np.zeros(n, np.int16), np.zeros(n, np.int32), np.zeros(n, np.int16)
-    names = paradigm.gesture_names
-    for record in records:
-        rows = slice(max(0, record.first_sample - first), min(n, record.stop_sample - first))
-        trial[rows], repetition[rows] = record.number, record.repetition
-        gesture = names.index(record.movement)
-        if truth is None:
-            labels[record.cue_sample - first : record.release_sample - first] = gesture
-            continue
-        begin, end = _moving(truth, record, first, paradigm.postures[gesture], n)
-        labels[begin:end] = gesture
-    return labels, trial, repetition
-
-
-def _moving(
-    truth: NDArray[np.float32], record: TrialRecord, first: int, posture: NDArray[np.float32], n: int
-) -> tuple[int, int]:
-    """Rows from which and up to which the hand is on its way, there or back; those of the cues where it never is."""
-    rows = slice(max(0, record.cue_sample - first), min(n, record.stop_sample - first))
-    along = truth[rows] @ posture / float(posture @ posture)
-    peak = float(along.max(initial=0.0))
-    moving = np.flatnonzero(along > MOVING * peak) if peak > MOVING else np.zeros(0, np.int64)
-    if not len(moving):
-        return max(0, record.cue_sample - first), max(0, record.release_sample - first)
-    return rows.start + int(moving[0]), rows.start + int(moving[-1]) + 1
-
-
-def _left_out(
-    session: Session, records: Sequence[TrialRecord], features: Features, known: NDArray[np.bool_] | None
-) -> list[tuple[int, int]]:
-    """Absolute ranges of which nothing is to be learned: all but the used trials with the rests between them, and where
-    the able hand is unknown."""
-    n, first = session.n_samples, session.first_sample
-    out = np.ones(n, np.bool_)
-    for record in records:
-        if record.is_used:
-            out[max(0, record.first_sample - first) : max(0, record.stop_sample - first)] = False
-    longest = round(LONGEST_REST_S * session.info.rate_hz)
-    for one, other in pairwise(record for record in records if record.is_used):
-        # A number that is missing between them was broken off, and its movement lies there.
-        if other.number == one.number + 1 and 0 <= other.first_sample - one.stop_sample <= longest:
-            out[max(0, one.stop_sample - first) : max(0, other.first_sample - first)] = False
-    if known is not None:
-        hop = int(np.median(np.diff(features.sample_index))) if len(features.sample_index) > 1 else 1
-        for index in features.sample_index[~known].tolist():
-            out[max(0, index - first - hop + 1) : max(0, index - first + 1)] = True
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], out, [False])).astype(np.int8)))
-    return [(first + int(a), first + int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def _meta(meta: SessionMeta, plan: Plan) -> SessionMeta:

@@ -18,6 +18,7 @@ from calibration.alignment.review import Readings, Review, review
 from calibration.conductor import Conductor, Cue, PlannedTrial
 from calibration.folder import CalibrationFolder
 from calibration.front_end import default_front_end
+from calibration.labelling import joined_features
 from calibration.phantom import Phantom
 from calibration.posing import Posing
 from calibration.postures import Posture
@@ -515,16 +516,6 @@ class Runner:
         if under_way is not None and under_way[0] not in self._fits:
             done.append(FitView(under_way[0], under_way[1], {}))
         return tuple(done)
-
-
-def joined_features(parts: tuple[Features, ...]) -> Features:
-    """Features of successive blocks as one."""
-    return Features(
-        np.concatenate([part.values for part in parts]),
-        np.concatenate([part.masked for part in parts]),
-        np.concatenate([part.sample_index for part in parts]),
-        np.concatenate([part.healthy_fraction for part in parts]),
-    )
 
 
 def joined_readings(parts: tuple[Readings, ...]) -> Readings:
