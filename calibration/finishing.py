@@ -13,6 +13,7 @@ from typing import TypeVar
 from calibration.fit import FitOptions, SourceSession, fit
 from calibration.folder import DECODER, SESSION, CalibrationFolder
 from calibration.labelling import Labelled, joined, labelled
+from calibration.records import AlignmentRecord
 from calibration.report.content import Calibrated, content_of
 from calibration.report.held_out import HeldOut
 from calibration.report.writing import ReportFiles, write_report
@@ -54,6 +55,7 @@ class Finished:
     n_used: int
     n_trials: int
     fit_s: float
+    alignment: AlignmentRecord | None
 
     def files(self) -> dict[str, str]:
         """By kind, for a person."""
@@ -105,7 +107,16 @@ def finish(
     )
     content = content_of(calibrated, lambda text: on_progress(f"report: {text}", 0.0))
     report = write_report(content, folder.path)
-    return Finished(path, decoder, decoder_sha256, report, len(whole.used), len(whole.trials), round(fit_s, 1))
+    return Finished(
+        path,
+        decoder,
+        decoder_sha256,
+        report,
+        len(whole.used),
+        len(whole.trials),
+        round(fit_s, 1),
+        whole.alignment,
+    )
 
 
 def _held_out(
