@@ -127,6 +127,7 @@ def _banded(
     hop = max(1, round(HOP_S * rate_hz))
     return replace(
         usual,
+        feature_set="time_domain",
         conditioning=replace(usual.conditioning, decimation=decimation, band_hz=band),
         settings=FeatureSettings(max(round(WINDOW_S * rate_hz), hop), hop),
     )

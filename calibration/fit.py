@@ -11,8 +11,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.composition import LOW_BAND, can_compose, compose
 from calibration.cues import realigned
-from calibration.datasets import FeatureStream, Piece, concatenate, pieces, session_stream
+from calibration.datasets import UNLABELLED, FeatureStream, Piece, concatenate, pieces, session_stream
 from calibration.front_end import Band, FrontEndChoice, default_front_end
 from calibration.postures import map_to_positions, postures_of
 from calibration.stepgraph import build_step_graph
@@ -34,11 +35,13 @@ from decoder.health_settings import default_health
 from decoder.normalisation import CLIP, fit_normalisation
 from decoder.session.model import Session
 from firmware_bridge.errors import NervehandError, StreamMismatchError
-from firmware_bridge.hand import N_DOF
+from firmware_bridge.hand import DOF_NAMES, N_DOF
 
 Side = Literal["left", "right", ""]
 WARMUP_S = 0.5  # after a start: the window, the filters and the recurrent state have settled
 MOST_DEAD = 0.5  # share of hops without any live channel, beyond which nothing honest can be learned
+RECORDED_SHARE = 1 / 3  # of what is learned where trials are composed: the other two thirds are composed ones
+COMPOSED_STEPS = 600  # of training then: with more data than anybody records, time is what is left to choose
 MIN_REST = 50  # hops of rest, a second: fewer do not tell what rest is like
 RANGE_PERCENT = (0.5, 99.5)  # of the truth in the training trials: an output's declared range
 
@@ -103,8 +106,11 @@ def fit(
     _require_something_to_learn(stream, rows, gestures)
     position_map = _position_map(sessions, stream, rows, gestures)
     compress = choice.compress(front_end.feature_names)
-    normalisation = fit_normalisation(stream.features[rows], stream.masked[rows], compress)
-    z = normalisation.apply(stream.features, stream.masked)
+    taught = _taught(first, stream, chosen, front_end.feature_names, choice, options.seed)
+    seen = np.unique(_rows(taught.pieces))
+    normalisation = fit_normalisation(taught.features[seen], taught.masked[seen], compress)
+    z_taught = normalisation.apply(taught.features, taught.masked)
+    z = z_taught[: len(stream)]
     label, reaction = stream.label, {}
     if stream.truth is None if options.cues is None else options.cues:
         moved = realigned(stream, z, chosen)
@@ -113,14 +119,15 @@ def fit(
             reaction = {"median_reaction_s": float(np.median(moved.reaction_s))}
     trained = train(
         TrainingSet(
-            z=z,
-            label=label,
-            truth=stream.truth,
-            pieces=tuple(chosen),
+            z=z_taught,
+            label=np.concatenate([label, np.full(len(z_taught) - len(stream), UNLABELLED)]),
+            truth=taught.truth,
+            pieces=taught.pieces,
             hop_s=stream.hop_s,
             n_gestures=len(gestures),
             features_per_channel=len(compress) // len({n.rsplit("/", 1)[0] for n in front_end.feature_names}),
             loses_channels=first.info.kind == "nerve",
+            repeats=_repeats(front_end.feature_names, choice),
         ),
         options.network,
         seed=options.seed,
@@ -166,6 +173,73 @@ def fit(
     graph = build_step_graph(trained.step_network)
     rest = rest_features(z, stream.masked, rows[label[rows] == REST])
     return Bundle(manifest, coefficients, normalisation, position_map, graph, rest=rest)
+
+
+@dataclass(frozen=True, slots=True)
+class _Taught:
+    """What a network learns from: the stream's rows, composed trials behind them, and the pieces of both."""
+
+    features: NDArray[np.float32]
+    masked: NDArray[np.bool_]
+    truth: NDArray[np.float32] | None
+    pieces: tuple[Piece, ...]
+    n_steps: int | None = None
+
+
+def _taught(
+    first: Session,
+    stream: FeatureStream,
+    chosen: Sequence[Piece],
+    names: tuple[str, ...],
+    choice: FrontEndChoice,
+    seed: int,
+) -> _Taught:
+    """A nerve's trials with six positions as truth, and what they compose to; of anything else the trials alone."""
+    alone = _Taught(stream.features, stream.masked, stream.truth, tuple(chosen))
+    if first.info.kind != "nerve" or first.truth_names != DOF_NAMES or stream.truth is None:
+        return alone
+    if not can_compose(names) or not np.isfinite(stream.truth).all():
+        return alone
+    composed = compose(
+        stream.features,
+        stream.masked,
+        stream.truth,
+        chosen,
+        names,
+        choice.settings.window_samples,
+        stream.hop_s,
+        np.random.default_rng(seed),
+    )
+    if composed is None:
+        return alone
+    more = composed.pieces(len(stream), 1 + max(p.trial for p in chosen), 1 + int(stream.segment.max()))
+    often = max(1, round(RECORDED_SHARE / (1 - RECORDED_SHARE) * sum(map(len, more)) / sum(map(len, chosen))))
+    return _Taught(
+        np.concatenate([stream.features, composed.features]),
+        np.concatenate([stream.masked, composed.masked]),
+        np.concatenate([stream.truth, composed.truth]),
+        (*(tuple(chosen) * often), *more),
+        COMPOSED_STEPS,
+    )
+
+
+def _repeats(names: tuple[str, ...], choice: FrontEndChoice) -> NDArray[np.float32] | None:
+    """How many columns tell the same: those of a channel's one band, and the low band that a group's channels share."""
+    kinds = [name.rsplit("/", 1)[1] for name in names]
+    channels = list(dict.fromkeys(name.rsplit("/", 1)[0] for name in names))
+    if not any(kind in LOW_BAND for kind in kinds):
+        return None
+    n_high = sum(kind not in LOW_BAND for kind in kinds) // len(channels)
+    groups = np.array(choice.settings.groups or (0,) * len(channels))
+    of_group = [int(np.count_nonzero(groups == group)) for group in groups]
+    tells: dict[str, list[int]] = {"low_square": [1] * len(channels), "low_common": of_group}
+    return np.array(
+        [
+            tells.get(kind, [n_high] * len(channels))[channels.index(name.rsplit("/", 1)[0])]
+            for name, kind in zip(names, kinds, strict=True)
+        ],
+        np.float32,
+    )
 
 
 def rest_features(

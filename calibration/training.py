@@ -41,7 +41,7 @@ TRUTH_WEIGHT = 3.0
 """Of the squared error of the standardised truth, beside the cross-entropy of the gestures."""
 GAIN, NOISE = 0.1, 0.1
 """Standard deviations, in units of the normalised features: of a gain per column, anew in every chunk, and of noise at
-every hop, which grows with the root of the features per channel because these repeat each other."""
+every hop, which grows with the root of the columns that repeat each other."""
 MIXED = 0.5
 """Up to this part of another stream's features is mixed into a chunk, whose labels stay (after mixup, Zhang et al.,
 ICLR 2018): rest that is not quite rest is still rest. Only without truth, for a mixture has no position of its own."""
@@ -59,7 +59,8 @@ class TrainingSet:
 
     `z` (n, f) float32; `label` (n,) int64, -1 where unknown; `truth` (n, d) float32, NaN where unknown, or
     None; `n_gestures` counts rest. Columns are channel-major, `features_per_channel` of them for each channel.
-    `loses_channels`: contacts fail for good, several of them; the decoder is trained without some.
+    `loses_channels`: contacts fail for good, several of them; the decoder is trained without some. `repeats` (f,): how
+    many columns tell what each one tells, by which noise is set; None takes all of a channel's features together.
     """
 
     z: NDArray[np.float32]
@@ -70,6 +71,7 @@ class TrainingSet:
     n_gestures: int
     features_per_channel: int = 1
     loses_channels: bool = False
+    repeats: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.z)
@@ -79,6 +81,8 @@ class TrainingSet:
             raise NervehandError(
                 f"{self.z.shape[1]} columns are no whole number of channels of {self.features_per_channel} features"
             )
+        if self.repeats is not None and self.repeats.shape != self.z.shape[1:]:
+            raise NervehandError(f"{self.z.shape[1]} columns need as many repeats, not {len(self.repeats)}")
         if not np.isfinite(self.z).all():
             raise NervehandError("a normalised feature is not finite: check the normalisation")
         if n and not -1 <= self.label.min() <= self.label.max() < self.n_gestures:
@@ -170,7 +174,10 @@ class _Task:
         self._z = torch.from_numpy(np.ascontiguousarray(data.z))
         self._features_per_channel = data.features_per_channel
         self._loses_channels = data.loses_channels
-        self._noise = NOISE * math.sqrt(data.features_per_channel)
+        repeats = data.repeats
+        if repeats is None:
+            repeats = np.full(data.z.shape[1], data.features_per_channel, np.float32)
+        self._noise = torch.from_numpy((NOISE * np.sqrt(repeats)).astype(np.float32))
         known = data.label[rows]
         counts = np.bincount(known[known >= 0], minlength=data.n_gestures)
         self._label = torch.from_numpy(np.ascontiguousarray(data.label))

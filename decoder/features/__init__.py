@@ -19,12 +19,17 @@ class FeatureSettings:
 
     A window is the last `window_samples` conditioned samples; one is taken at each conditioned index j with
     (j + 1) % hop_samples == 0. `features` names the columns of a channel, in their order; empty means all that
-    the set has, in the set's order.
+    the set has, in the set's order. `low_samples` and `mains_samples` belong to sets with a low band: how many samples
+    make one value of it, and how many values a whole number of mains periods (0: the mains are left in); `groups` says
+    of each channel with which others it is averaged there (channels of one number together; empty: all).
     """
 
     window_samples: int
     hop_samples: int
     features: tuple[str, ...] = ()
+    low_samples: int = 0
+    mains_samples: int = 0
+    groups: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.hop_samples < 1:
@@ -33,6 +38,10 @@ class FeatureSettings:
             raise NervehandError(
                 f"the window of {self.window_samples} samples is shorter than the hop of {self.hop_samples}:"
                 " samples between windows would be lost; lengthen the window or shorten the hop"
+            )
+        if self.low_samples < 0 or self.mains_samples < 0:
+            raise NervehandError(
+                f"low_samples is {self.low_samples} and mains_samples {self.mains_samples}: give 0 or more of each"
             )
         if len(set(self.features)) != len(self.features):
             raise NervehandError(f"features repeat: {', '.join(self.features)}: name each one once")

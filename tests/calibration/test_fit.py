@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,13 +12,14 @@ from numpy.typing import NDArray
 
 from calibration.evaluation import evaluate
 from calibration.fit import MIN_REST, FitOptions, SourceSession, fit, rest_features
-from calibration.front_end import default_front_end
-from calibration.training import Progress
+from calibration.front_end import LOW_S, default_front_end, low_band
+from calibration.training import Progress, Trained, TrainingSet, train
 from decoder.bundle import Bundle, read_bundle, write_bundle
 from decoder.chain import DecodeChain
 from decoder.session.model import Session, SessionMeta
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.stream import SignalBlock, StreamInfo, StreamKind
+from tests.calibration.subjects import session as person
 
 RATE_HZ = 1000.0
 NAMES = ("rest", "raise", "lower")
@@ -128,7 +130,12 @@ def test_the_same_seed_gives_the_same_decoder() -> None:
 
 def test_the_front_end_follows_the_kind_and_the_rate_of_the_stream() -> None:
     nerve = default_front_end(StreamInfo(rate_hz=10_000.0, channel_names=("a",), kind="nerve"))
-    assert (nerve.conditioning.decimation, nerve.conditioning.band_hz) == (1, (300.0, 4500.0))
+    assert (nerve.conditioning.decimation, nerve.conditioning.band_hz) == (1, (50.0, 4500.0))
+    assert (nerve.feature_set, nerve.settings.low_samples, nerve.settings.mains_samples) == (
+        "two_bands",
+        20,
+        10,
+    )
     assert (nerve.settings.window_samples, nerve.settings.hop_samples) == (1000, 200)
     assert nerve.conditioning.rereference == "none"
     published = default_front_end(StreamInfo(10_000.0, ("a",), "nerve"), band="paper")
@@ -140,6 +147,48 @@ def test_the_front_end_follows_the_kind_and_the_rate_of_the_stream() -> None:
     assert (emg.settings.window_samples, emg.settings.hop_samples) == (100, 20)
     envelope = default_front_end(StreamInfo(rate_hz=100.0, channel_names=("a",), kind="envelope"))
     assert (envelope.feature_set, envelope.conditioning.band_hz) == ("envelope", None)
+
+
+@pytest.mark.parametrize("rate_hz", [8_000.0, 10_000.0, 24_414.0625 / 2, 30_000.0 / 3])
+@pytest.mark.parametrize("mains_hz", [50.0, 60.0])
+def test_the_low_band_spans_whole_periods_of_the_mains(rate_hz: float, mains_hz: float) -> None:
+    low, values = low_band(rate_hz, mains_hz)
+    assert low / rate_hz == pytest.approx(LOW_S, rel=0.26)
+    periods = low * values * mains_hz / rate_hz
+    assert periods == pytest.approx(round(periods), abs=0.006)
+    assert 1 <= round(periods) <= 3
+    assert low_band(rate_hz, 0.0)[1] == 0
+
+
+def test_contacts_of_a_nerve_are_heard_together() -> None:
+    info = StreamInfo(10_000.0, ("a", "b", "c"), "nerve", electrodes=("median/0", "ulnar/0", "median/1"))
+    assert default_front_end(info).settings.groups == (0, 1, 0)
+    assert default_front_end(StreamInfo(10_000.0, ("a", "b"), "nerve")).settings.groups == ()
+
+
+def test_movements_are_composed_of_a_nerve_s_trials_with_positions_and_of_no_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    learned: list[TrainingSet] = []
+
+    def keep(data: TrainingSet, *options: object, **named: Any) -> Trained:
+        learned.append(data)
+        return train(data, *options, **named)
+
+    monkeypatch.setattr("calibration.fit.train", keep)
+    monkeypatch.setattr("calibration.composition.N_COMPOSED", 30)
+    nerve = person(repetitions=2)
+    muscle = changed(nerve, info=dataclasses.replace(nerve.info, kind="emg"))
+    without = changed(nerve, truth=None, truth_names=(), truth_units=())
+    for one in (nerve, muscle, without):
+        fitted(one, steps=1)
+    with_composed, *others = learned
+    assert [len(data.pieces) for data in others] == [14, 14]
+    assert len({piece.trial for piece in with_composed.pieces}) > 14
+    assert with_composed.truth is not None
+    composed = with_composed.truth[len(others[0].z) :]
+    assert (np.abs(composed) > 0.9).sum(1).max() > 1
+    assert (with_composed.label[len(others[0].z) :] == -1).all()
 
 
 def test_what_cannot_teach_a_decoder_is_refused_in_one_line() -> None:
