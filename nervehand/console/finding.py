@@ -1,0 +1,36 @@
+"""What can be found on this machine: sources, ground truths, hands, sessions and decoders."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from nervehand.sources import schemes
+
+MOST_FILES = 500
+
+
+@cache
+def source_choices() -> list[str]:
+    """Addresses that a person may begin with; a search finds more."""
+    return ["simulated:default/1/0", "simulated:easy/1/0", *(f"{scheme.name}:" for scheme in schemes())]
+
+
+@cache
+def truth_choices() -> list[str]:
+    """The same for what measures an able hand."""
+    from calibration import truth
+
+    return ["simulated:default/1/0", *(f"{name}:" for name in truth.names())]
+
+
+def files_below(folder: Path, suffix: str) -> list[Path]:
+    """Files of that kind below a folder, the newest first; hidden ones and those in hidden folders left out."""
+    found = []
+    for path in folder.rglob(f"*{suffix}"):
+        inside = path.relative_to(folder).parts
+        if path.is_file() and not any(part.startswith(".") for part in inside):
+            found.append(path)
+        if len(found) >= MOST_FILES:
+            break
+    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)

@@ -1,0 +1,37 @@
+"""What came of a calibration: its files, each to be opened or put to use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nicegui import ui
+
+from calibration.view import CalibrationView, Phase
+from nervehand.console.app import Console
+from nervehand.console.files import file_url
+from nervehand.console.layout import card
+from nervehand.console.texts import TEXTS, say
+
+KINDS = ("report", "pdf", "bundle", "session")
+
+
+class ResultCard:
+    """Its card, shown once the calibration is done or has failed."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._box = card("result.title", "nh-cal-result")
+        with self._box:
+            self._said = ui.label("").classes("nh-advice")
+            self._links = ui.element("div").classes("nh-row")
+        self._box.visible = False
+
+    def show(self, view: CalibrationView) -> None:
+        """The files that there are."""
+        self._box.visible = bool(view.files) or view.phase is Phase.FAILED
+        self._said.text = view.notice if view.phase is Phase.FAILED else say("result.hint")
+        self._links.clear()
+        with self._links:
+            for kind, path in view.files.items():
+                name = TEXTS.get(f"file.{kind}", kind)
+                ui.link(name, file_url(Path(path)), new_tab=True).classes("nh-link-button")

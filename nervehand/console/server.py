@@ -1,0 +1,62 @@
+"""The console's process: its pages, served to browsers of this machine, or of others with a password."""
+
+from __future__ import annotations
+
+import secrets
+from functools import partial
+from pathlib import Path
+
+from nicegui import app, ui
+
+from nervehand.console.access import Access
+from nervehand.console.addresses import is_loopback
+from nervehand.console.app import Console
+from nervehand.console.calibrate_page import add_calibrate_page
+from nervehand.console.decoders_page import add_decoders_page
+from nervehand.console.device_page import add_device_page
+from nervehand.console.files import serve_files
+from nervehand.console.live_page import add_live_page
+from nervehand.console.sessions_page import add_sessions_page
+from nervehand.console.texts import say
+from nervehand.console.watch import Watch, at
+
+HISTORY = 200
+"""Messages kept for a browser whose connection breaks; with more missed than that its page is loaded anew."""
+RECONNECT_S = 10.0
+
+
+def serve(
+    host: str,
+    port: int,
+    folder: Path,
+    password: str,
+    *,
+    is_opened: bool,
+    engine: str = "",
+    watch: Watch | None = None,
+) -> None:
+    """Serve until the process is ended. `password` "" asks for none; `engine` "" watches what runs on this machine."""
+    chosen = watch or (Watch(partial(at, engine)) if engine else Watch())
+    console = Console(chosen, folder)
+    for add in (add_live_page, add_calibrate_page, add_sessions_page, add_decoders_page, add_device_page):
+        add(console)
+    serve_files(folder)
+    app.on_startup(console.watch.start)
+    app.on_shutdown(console.watch.close)
+    app.add_middleware(Access, hosts=(host, "127.0.0.1", "localhost", "::1"), password=password)
+    ui.run(
+        host=host,
+        port=port,
+        title=say("brand"),
+        reload=False,
+        show=is_opened,
+        tailwind=False,
+        show_welcome_message=False,
+        reconnect_timeout=RECONNECT_S,
+        message_history_length=HISTORY,
+        storage_secret=secrets.token_hex(32),
+        uvicorn_logging_level="warning",
+        ws_per_message_deflate=not is_loopback(
+            host
+        ),  # what never leaves the machine is not worth the processor's time
+    )
