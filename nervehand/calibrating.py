@@ -385,6 +385,14 @@ def summary(folder: CalibrationFolder, done: Finished | None) -> dict[str, objec
         },
         "is_finished": done is not None,
     }
+    if done is not None and done.alignment is not None:
+        one = done.alignment
+        found["alignment"] = {
+            "lag_ms": round(1e3 * one.lag_s, 2),
+            "lag_confidence": round(one.lag_confidence, 3),
+            "lag_spread_ms": round(1e3 * one.lag_spread_s, 2),
+            "drift_ppm": round(one.drift_ppm, 2),
+        }
     if done is not None:
         found |= {"decoder_sha256": done.decoder_sha256, "fit_s": done.fit_s, "files": done.files()}
     return found
