@@ -27,7 +27,8 @@ class _Held:
 class Posing:
     """Asks for the poses of a source in turn; `take` begins to measure the one asked for.
 
-    `calibration` is there once all of them were held; where they make none, `problem` says why, and they begin anew.
+    `calibration` is there once all of them were held, without sensors that said too little where their finger has
+    others; where they make none, `problem` says why, and they begin anew.
     """
 
     def __init__(self, info: TruthInfo, rate_hz: float) -> None:
@@ -83,7 +84,7 @@ class Posing:
             self._poses.hold(held.pose, np.concatenate(held.values))
             self._waiting.pop(0)
             if not self._waiting:
-                self.calibration = self._poses.calibration()
+                self.calibration = self._poses.calibration(is_tolerant=True)
                 self._settled = sample_index + round(SETTLE_S * self._rate_hz)
         except NervehandError as error:
             self.problem = str(error)

@@ -344,6 +344,8 @@ class Runner:
             if self._posing.calibration is not None:
                 self._hand = self._posing.calibration
                 self._append("hand", self._hand)
+                if self._hand.left_out:
+                    self._notice = f"without {', '.join(self._hand.left_out)}: too little was seen of it"
         if self._posing.is_over(self._at):
             self._posing = None
 

@@ -28,6 +28,7 @@ def add_calibrate_commands(app: typer.Typer) -> None:
     """Add them to the command line."""
     app.command()(calibrate)
     app.command("paradigm")(paradigm)
+    app.command("report")(report)
 
 
 def calibrate(
@@ -136,6 +137,23 @@ def calibrate(
         threads=threads, wearer=wearer, n_mishaps=mishaps, fresh_day=fresh_day,
     )  # fmt: skip
     run_calibrate(out, options, port=port, headless=headless, as_json=as_json)
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A calibration's folder.")],
+    parts: Annotated[
+        int, typer.Option(help="The scores: so many parts are held out in turn; 0 for none.", min=0)
+    ] = 2,
+    network: Annotated[str, typer.Option(help="compact or paper.")] = "compact",
+    threads: Annotated[int, typer.Option(help="Processor threads.", min=1)] = 1,
+    as_json: Json = False,
+) -> None:
+    """Make session, decoder and report of a calibration again, from its recordings; also of one that was left early."""
+    try:
+        from nervehand.calibrating import run_report
+    except ModuleNotFoundError as error:
+        raise NervehandError(f"a report needs {error.name}: install nervehand[train]") from error
+    run_report(folder, network, parts, threads, as_json=as_json)
 
 
 def paradigm(

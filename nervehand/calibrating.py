@@ -32,7 +32,7 @@ from nervehand.calibration_screen import KEYS, CalibrationScreen
 from nervehand.fresh_day import fresh_day_scores
 from nervehand.hand_use import login_name
 from nervehand.keys import keys_pressed
-from nervehand.output import print_json
+from nervehand.output import print_json, saying
 from nervehand.sources import open_source
 from nervehand.stopping import closed_by, stop_on_signals
 
@@ -115,6 +115,19 @@ def run_calibrate(
     print(describe(folder, done))
     for name, value in (fresh or {}).items():
         print(f"day {options.fresh_day}, {name}: {value}")
+
+
+def run_report(path: Path, network: str, n_parts: int, threads: int, *, as_json: bool) -> None:
+    """Session, decoder and report of the calibration in `path`, made again."""
+    folder = CalibrationFolder.reopen(path)
+    with folder.held(), saying("finishing", as_json):
+        folder.mend()
+        options = replace(options_of(folder.plan), network=network, n_parts=n_parts, threads=threads)
+        done = finish(folder, _finish_options(folder, options))
+    if as_json:
+        print_json(summary(folder, done))
+        return
+    print(describe(folder, done))
 
 
 def options_of(plan: Plan) -> CalibrateOptions:
@@ -206,17 +219,9 @@ def calibrate(
 def _finished(
     folder: CalibrationFolder, options: CalibrateOptions, lead: _Lead, port: Port | None
 ) -> Finished:
-    finish_options = FinishOptions(
-        network=options.network,
-        n_parts=options.n_parts,
-        threads=options.threads,
-        version=nervehand.__version__,
-        made_by=login_name(),
-        previous=last_report(folder.path, folder.plan.subject, folder.plan.side),
-    )
     try:
         with lead.meanwhile() as say:
-            done = finish(folder, finish_options, say)
+            done = finish(folder, _finish_options(folder, options), say)
     except NervehandError as error:
         lead.show_end(Phase.FAILED, {}, str(error))
         _linger(port)
@@ -224,6 +229,17 @@ def _finished(
     lead.show_end(Phase.DONE, done.files(), "")
     _linger(port)
     return done
+
+
+def _finish_options(folder: CalibrationFolder, options: CalibrateOptions) -> FinishOptions:
+    return FinishOptions(
+        network=options.network,
+        n_parts=options.n_parts,
+        threads=options.threads,
+        version=nervehand.__version__,
+        made_by=login_name(),
+        previous=last_report(folder.path, folder.plan.subject, folder.plan.side),
+    )
 
 
 def _linger(port: Port | None) -> None:
@@ -405,4 +421,6 @@ def describe(folder: CalibrationFolder, done: Finished | None) -> str:
         return f"{folder.path}: left after {n} trials; go on with: nervehand calibrate --resume {folder.path}"
     lines = [f"{done.n_used} of {done.n_trials} trials taught the decoder, fitted in {done.fit_s} s"]
     lines += [f"{kind.replace('_', ' ')}: {path}" for kind, path in done.files().items()]
+    if done.report.missing:
+        lines.append(done.report.missing)
     return "\n".join(lines)

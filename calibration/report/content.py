@@ -31,8 +31,9 @@ class Calibrated:
 
     `session` is labelled; its `trial` column holds the numbers of `trials`, those left out included or not. `bundle` is
     what was exported. `held_out` are decoders made like it, each without the repetitions that it is to be scored on;
-    `fits` the scores after each round; `previous` the JSON of the last report of the same arm. `made_at` is ISO 8601
-    ('' takes the session's start). `latency_ms` (p50, p99) of each stage, in ms.
+    `fits` the scores after each round; `alignment` None: no able hand was measured, the cues stand for it;
+    `previous` the JSON of the last report of the same arm. `made_at` is ISO 8601 ('' takes the session's start).
+    `latency_ms` (p50, p99) of each stage, in ms.
     """
 
     session: Session

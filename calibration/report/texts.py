@@ -134,8 +134,9 @@ TEXTS: dict[str, str] = {
     "was taken out; its clock ran {drift} ppm (millionths) {direction}",
     "done.alignment.early": "moved {lag} ms before the nerve said (± {spread} ms from trial to trial), "
     "which was taken out; its clock ran {drift} ppm (millionths) {direction}",
-    "done.alignment.none": "not measured: the labels are the cues",
-    "done.alignment.unaligned": "measured; no lag was taken out",
+    "done.alignment.none": "not measured: what was asked for is taken as done",
+    "done.clock.fast": "fast",
+    "done.clock.slow": "slow",
     "done.notes": "Notes",
     "kind.nerve": "nerve",
     "kind.emg": "muscle",
@@ -329,3 +330,9 @@ def shortened(text: str, most: int) -> str:
     """At most so many characters, the rest as an ellipsis; one line, without control characters."""
     plain = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return plain if len(plain) <= most else plain[: most - 1].rstrip() + "…"
+
+
+def dated(made_at: str) -> str:
+    """ "2026-11-23 09:30" of an ISO time; what else it is as it is."""
+    text = shortened(made_at, 32)
+    return text[:16].replace("T", " ") if len(text) >= 16 and text[10:11] == "T" else text

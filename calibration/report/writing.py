@@ -128,7 +128,7 @@ def _missing(what: str) -> str:
 
 
 def _write(path: Path, data: bytes) -> Path:
-    """Whole or not at all."""
+    """Whole or not at all; only its owner may read it."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -110,10 +110,11 @@ def test_where_no_pdf_can_be_made_one_line_says_what_to_install_and_the_rest_is_
         pdf_of("<p>")
 
 
+@pytest.mark.parametrize("library", ["jinja2", "matplotlib"])
 def test_a_page_cannot_be_made_without_its_libraries_and_the_extra_is_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, library: str
 ) -> None:
-    monkeypatch.setitem(sys.modules, "jinja2", None)
+    monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(NervehandError, match=r"nervehand\[train\]"):
         write_report(made.content(made.findings()), tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,13 +43,21 @@ def taken(source: TruthSource, n: int, until: Callable[[TruthBlock], bool] = lam
     )
 
 
+def worn(source: TruthSource, hand: Hand, posture: Sequence[float]) -> None:
+    """The hand makes this posture, and nothing is on its way any more of the one before, which read otherwise."""
+    before = taken(source, 1).values[-1]
+    is_other = not np.array_equal(hand.positions, posture)
+    hand.positions = np.array(posture, np.float64)
+    taken(
+        source, 1, lambda block: not (is_other and np.array_equal(block.values[-1], before, equal_nan=True))
+    )
+
+
 def calibrated_by_wearing(source: TruthSource, hand: Hand) -> HandCalibration:
     """The source's poses, held by this hand; `source` is connected."""
     poses = Poses(source.info)
     for pose in poses_of(source.info):
-        hand.positions = np.array(POSTURES[pose], np.float64)
-        skip = taken(source, 5)  # what was on its way
-        assert len(skip) >= 5
+        worn(source, hand, POSTURES[pose])
         poses.hold(pose, taken(source, 12).values)
     return poses.calibration()
 
@@ -59,8 +67,7 @@ def replayed(source: TruthSource, hand: Hand, postures: list[list[float]]) -> ND
     calibration = calibrated_by_wearing(source, hand)
     found = []
     for posture in postures:
-        hand.positions = np.array(posture, np.float64)
-        taken(source, 5)
+        worn(source, hand, posture)
         found.append(np.median(calibration.positions(taken(source, 5).values), axis=0))
     return np.array(found, np.float32)
 

@@ -150,10 +150,10 @@ def test_a_glove_taken_off_its_interface_is_not_a_number_until_it_is_back(tmp_pa
 
 def test_a_silent_glove_is_lost_and_works_again_after_a_new_connection(tmp_path: Path) -> None:
     with PtyHand(CyberGlove(Hand()), tmp_path / "glove", BAUD) as served:
-        source = patient(served.port, stall_s=0.4)
+        source = patient(served.port, stall_s=1.0)
         source.connect()
         served.obey("silent")
-        with pytest.raises(SourceLostError, match=r"CyberGlove 22 at .*glove is silent for 0.4 s: is it on"):
+        with pytest.raises(SourceLostError, match=r"CyberGlove 22 at .*glove is silent for 1 s: is it on"):
             list(source.blocks())
         with pytest.raises(LinkError, match="no CyberGlove answers at"):
             source.connect()

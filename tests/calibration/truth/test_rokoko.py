@@ -142,9 +142,9 @@ def test_a_compressed_stream_is_told_how_to_be_sent(port: int) -> None:
     with RokokoStudio(Hand(), port) as studio:
         studio.obey("compressed")
         with pytest.raises(LinkError, match="compressed data: choose JSON v3"):
-            patient(port, 0.3).connect()
+            patient(port, 1.0).connect()
         studio.obey("clear")
-        source = patient(port, 0.3)
+        source = patient(port, 1.0)
         source.connect()
         studio.obey("compressed")
         with pytest.raises(SourceLostError, match="compressed data"):
@@ -155,10 +155,10 @@ def test_a_studio_that_falls_silent_is_lost_and_found_again(port: int) -> None:
     with pytest.raises(LinkError, match=f"sends nothing to 127.0.0.1:{port}: start its livestream"):
         patient(port, 0.2).connect()
     with RokokoStudio(Hand(), port) as studio:
-        source = patient(port, 0.3)
+        source = patient(port, 1.0)
         source.connect()
         studio.obey("silent")
-        with pytest.raises(SourceLostError, match=r"silent for 0\.3 s: is its livestream on"):
+        with pytest.raises(SourceLostError, match=r"silent for 1 s: is its livestream on"):
             list(source.blocks())
         with TruthReader(source) as reader:
             wait_for(lambda: "sends nothing" in reader.problem)
