@@ -89,6 +89,7 @@ def label(
         paradigm.gesture_names,
         session.first_sample,
         session.n_samples,
+        by_trial=True,
     )
     truth, known = made.truth.copy(), made.known.copy()
     for first, stop in _rests(session, reviewed):
@@ -249,6 +250,7 @@ def _reviewed(
         {movement.name: movement.posture for movement in paradigm.movements},
         session.info.rate_hz,
         choice.settings.hop_samples * choice.conditioning.decimation,
+        feature_names=front_end.feature_names,
     )
 
 

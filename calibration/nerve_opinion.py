@@ -22,15 +22,16 @@ SHRINK = 0.2
 FEWEST_OTHERS = 2
 """Trials of a movement, besides the one that is asked about, that make it known."""
 FEWEST_TRIALS = 12
-CONTRADICTS_BY = 8.0
-"""Log odds of another movement, or of rest, against the one that the able hand made. A trial in twenty is wrong beforehand
-(log 19 is 3), but effort varies with heavier tails than a model of ten trials knows: of ten simulated subjects' good
-trials one in 300 has less than -8, of those in which another finger moved none had more than -12."""
+CONTRADICTS_BY = 6.0
+"""Log odds of another movement, or of rest, against the one that the able hand made. A trial in twenty is wrong
+beforehand (log 19 is 3), but effort varies with heavier tails than a model of ten trials knows: see the figures
+in docs/alignment.md."""
 PASSES = 2
 """Trials found wrong no longer teach, and all are asked again. More passes feed on their own mistakes."""
 ALIEN, ALIEN_SHARE = 3.0, 0.07
-"""At rest a column is alien where its mean is so many robust standard deviations away from its usual; so many of the columns
-make the nerve bad. Simulated good trials have 0.04 at most; with half of the contacts broken off it is 0.1 or more."""
+"""At rest a column is alien where its mean is so many robust standard deviations away from its usual; so many of the
+columns make the nerve bad. Simulated good trials have 0.04 at most; with half of the contacts
+broken off it is 0.1 or more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,7 @@ def _alien_share(resting: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _shrunk(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
     q = len(covariance)
-    return (1 - SHRINK) * covariance + SHRINK * np.trace(covariance) / q * np.eye(q)
+    return np.asarray((1 - SHRINK) * covariance + SHRINK * np.trace(covariance) / q * np.eye(q))
 
 
 def _log_det(covariance: NDArray[np.float64]) -> float:

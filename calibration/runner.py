@@ -455,13 +455,14 @@ class Runner:
         features, readings = tuple(self._features), tuple(self._readings)
         paradigm, choice = self._folder.plan.paradigm, self._choice
         postures = {movement.name: movement.posture for movement in paradigm.movements}
-        compress = choice.compress(self._front_end.feature_names)
+        names = self._front_end.feature_names
+        compress = choice.compress(names)
         hop = choice.settings.hop_samples * choice.conditioning.decimation
 
         def make() -> Review:
             return review(
                 mine, joined_readings(readings), joined_features(features), compress, postures,
-                self._info.rate_hz, hop,
+                self._info.rate_hz, hop, feature_names=names,
             )  # fmt: skip
 
         return make

@@ -177,7 +177,7 @@ class _Task:
         repeats = data.repeats
         if repeats is None:
             repeats = np.full(data.z.shape[1], data.features_per_channel, np.float32)
-        self._noise = torch.from_numpy((NOISE * np.sqrt(repeats)).astype(np.float32))
+        self._noise = torch.from_numpy((NOISE * np.sqrt(repeats.astype(np.float64))).astype(np.float32))
         known = data.label[rows]
         counts = np.bincount(known[known >= 0], minlength=data.n_gestures)
         self._label = torch.from_numpy(np.ascontiguousarray(data.label))

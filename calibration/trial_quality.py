@@ -86,7 +86,7 @@ class Hops:
 def judge(
     trials: Sequence[TrialRecord],
     hops: Hops,
-    movements: Mapping[str, Sequence[float]],
+    movements: Mapping[str, Sequence[float] | NDArray[np.floating]],
     frozen: Sequence[bool],
     predicted: NDArray[np.floating] | None = None,
     *,
@@ -101,7 +101,9 @@ def judge(
     Raises NervehandError where a trial's movement has no posture.
     """
     if len(frozen) != len(trials):
-        raise NervehandError(f"{len(trials)} trials and {len(frozen)} words on frozen sensors: give one of each")
+        raise NervehandError(
+            f"{len(trials)} trials and {len(frozen)} words on frozen sensors: give one of each"
+        )
     postures = _postures(trials, movements)
     gone = _gone(trials, hops)
     found = [
@@ -159,7 +161,7 @@ def froze(
 
 
 def _postures(
-    trials: Sequence[TrialRecord], movements: Mapping[str, Sequence[float]]
+    trials: Sequence[TrialRecord], movements: Mapping[str, Sequence[float] | NDArray[np.floating]]
 ) -> dict[str, NDArray[np.float64]]:
     for trial in trials:
         if trial.movement not in movements:
@@ -226,7 +228,10 @@ def _agreement(trial: TrialRecord, hops: Hops, predicted: NDArray[np.floating] |
         return None
     rows = hops.rows(trial.first_sample, trial.stop_sample)
     told = np.isfinite(predicted[rows]).all(1) & hops.known[rows]
-    said, did = predicted[rows][told][:, hops.measured].ravel(), hops.positions[rows][told][:, hops.measured].ravel()
+    said, did = (
+        predicted[rows][told][:, hops.measured].ravel(),
+        hops.positions[rows][told][:, hops.measured].ravel(),
+    )
     if len(said) < 2 or not (said.std() > 0 and did.std() > 0):
         return None
     return float(np.corrcoef(said, did)[0, 1])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,9 +57,7 @@ class ClockMap:
         """Nerve samples in one second of the device's."""
         return self.rate_hz / (1 + 1e-6 * self.drift_ppm)
 
-    def samples(
-        self, device_s: NDArray[np.floating], arrived: NDArray[np.integer]
-    ) -> NDArray[np.float64]:
+    def samples(self, device_s: NDArray[np.floating], arrived: NDArray[np.integer]) -> NDArray[np.float64]:
         """The sample (n,), not whole, at which each reading was taken; `arrived` (n,) tells which piece it is of."""
         first = np.array([piece.first for piece in self.pieces])
         of = np.clip(np.searchsorted(first, arrived, side="right") - 1, 0, None)
@@ -76,9 +75,7 @@ class ClockMap:
         return np.asarray(at_sample + (device_s - at_device) * self.samples_per_s)
 
 
-def fit_clock(
-    device_s: NDArray[np.floating], arrived: NDArray[np.integer], rate_hz: float
-) -> ClockMap:
+def fit_clock(device_s: NDArray[np.floating], arrived: NDArray[np.integer], rate_hz: float) -> ClockMap:
     """The map from readings' device seconds (m,) and the sample indices (m,) at which they arrived, ascending.
 
     Without a reading the map is of no use, and says that nothing is known. Raises NervehandError where the arrivals go
@@ -96,7 +93,7 @@ def fit_clock(
     arrival_s = np.asarray(arrived, np.float64) / rate_hz
     starts = _starts(device, arrival_s)
     edges = [*starts, len(device)]
-    bins = [_lower_edge(device[a:b], arrival_s[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    bins = [_lower_edge(device[a:b], arrival_s[a:b]) for a, b in pairwise(edges)]
     slope, error = _slope(bins)
     pieces, left = [], []
     for start, (t, delay) in zip(starts, bins, strict=True):
@@ -169,6 +166,11 @@ def _slope(bins: list[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> tuple
     # Of an M-estimator: Huber, Robust Statistics, 1981, chapter 7.
     bend = float(((1 - squared) * (1 - 5 * squared)).mean())
     freedom = max(len(t) - n_pieces - 1, 1)
-    variance = float(((weight * residual) ** 2).sum()) / freedom / max(bend, 0.1) ** 2 / max(float((t0**2).sum()), 1e-12)
+    variance = (
+        float(((weight * residual) ** 2).sum())
+        / freedom
+        / max(bend, 0.1) ** 2
+        / max(float((t0**2).sum()), 1e-12)
+    )
     kept = prior**2 / (prior**2 + variance)
     return kept * slope, math.sqrt(kept * variance)

@@ -85,7 +85,9 @@ def label_session(
         if not trial.is_used or stop <= first:
             continue
         if first < last:
-            raise NervehandError(f"trial {trial.number} begins before the one before it ends: correct their samples")
+            raise NervehandError(
+                f"trial {trial.number} begins before the one before it ends: correct their samples"
+            )
         own_s = trial.lag_s if by_trial and trial.lag_s is not None else lag_s
         truth, known = aligned_truth(trace, own_s, first, stop)
         posture = np.where(trace.measured, np.asarray(movements[trial.movement], np.float64), 0.0)
@@ -97,16 +99,16 @@ def label_session(
         _add(left_out, last, first)
         out.truth[rows], out.known[rows] = truth, known
         out.trial[rows], out.repetition[rows] = trial.number, trial.repetition
-        out.labels[rows.start + moving[0] : rows.start + moving[1]] = list(gesture_names).index(trial.movement)
+        out.labels[rows.start + moving[0] : rows.start + moving[1]] = list(gesture_names).index(
+            trial.movement
+        )
         last, held = stop, truth[-1]
     out.truth[last - first_sample :] = held
     _add(left_out, last, first_sample + n_samples)
     return SessionLabels(out.labels, out.trial, out.repetition, out.truth, out.known, tuple(left_out))
 
 
-def _moving(
-    truth: NDArray[np.float32], posture: NDArray[np.float64], cue: int
-) -> tuple[int, int] | None:
+def _moving(truth: NDArray[np.float32], posture: NDArray[np.float64], cue: int) -> tuple[int, int] | None:
     """Rows from onset to return of the way towards a posture; None where it is not gone."""
     length = float(posture @ posture)
     if length == 0:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ LEAD_S = 0.06
 method's one constant. Window and speed are in the model, and so need none."""
 EARLIEST_S, LATEST_S = -0.4, 0.6
 """Lags that are looked for. Nobody moves both hands further apart on purpose; a camera's delay is 0.1 to 0.2 s."""
-COARSE_S, FINE_S = 0.02, 0.01
+COARSE_S, FINE_S, FINEST_S = 0.02, 0.01, 0.001
 REACH_S = 0.16
 """How far a trial's lag is looked for from the subject's: four standard deviations of 40 ms."""
 STEPS_PER_HOP = 4
@@ -85,8 +86,10 @@ def estimate_lag(
     """
     if z.ndim != 2 or len(z) != len(sample_index):
         raise NervehandError(f"features {z.shape} for {len(sample_index)} hops: give one row per hop")
-    if any(a.stop > b.first for a, b in zip(trials, trials[1:], strict=False)):
-        raise NervehandError("trials overlap or go back in time: give them in the order in which they were made")
+    if any(a.stop > b.first for a, b in pairwise(trials)):
+        raise NervehandError(
+            "trials overlap or go back in time: give them in the order in which they were made"
+        )
     moves = _Moves(trace, sample_index, hop_samples, window_s)
     segment = _segments(sample_index, trials)
     coarse = np.arange(EARLIEST_S, LATEST_S + COARSE_S / 2, COARSE_S) + LEAD_S
@@ -118,7 +121,9 @@ def _estimate(sums: _Sums, shifts: NDArray[np.float64], n_trials: int) -> LagEst
     found = _peak(np.array([_log_likelihood(*sums.at(i, by_half >= 0)) for i in range(len(shifts))]), shifts)
     without = [
         _peak(
-            np.array([_log_likelihood(*sums.at(i, (by_half >= 0) & (by_half != f))) for i in range(len(shifts))]),
+            np.array(
+                [_log_likelihood(*sums.at(i, (by_half >= 0) & (by_half != f))) for i in range(len(shifts))]
+            ),
             shifts,
         )
         for f in range(n_folds)
@@ -130,9 +135,10 @@ def _estimate(sums: _Sums, shifts: NDArray[np.float64], n_trials: int) -> LagEst
     own_error_s, spread_s = np.full(n_trials, np.inf), 0.0
     for _ in range(TURNS):
         losses = _losses(sums, shifts, own, folds)  # (2 * trials, shifts)
-        heat = _heat(losses.reshape(n_trials, 2, -1)[used], shifts)
+        finer, losses = _finer(shifts, losses)
+        heat = _heat(losses.reshape(n_trials, 2, -1)[used], finer)
         whole = losses.reshape(n_trials, 2, -1).sum(1) / heat
-        own, own_error_s, spread_s = _each(whole, used, shifts, found)
+        own, own_error_s, spread_s = _each(whole, used, finer, found)
     return LagEstimate(
         float(own[used].mean() - LEAD_S),
         _within(error_s),
@@ -154,7 +160,9 @@ class _Moves:
         self._step = hop_samples / STEPS_PER_HOP
         self._rate = rate
         self._width = max(1, round(window_s * rate / self._step))
-        margin = round((max(-EARLIEST_S, LATEST_S) + LEAD_S + 2 * REACH_S) * rate / self._step) + self._width + 1
+        margin = (
+            round((max(-EARLIEST_S, LATEST_S) + LEAD_S + 2 * REACH_S) * rate / self._step) + self._width + 1
+        )
         n = round(float(sample_index[-1] - sample_index[0]) / self._step) if len(sample_index) else 0
         grid = sample_index[:1] + self._step * np.arange(-margin, n + margin + 1)
         self._row = margin + np.rint((sample_index - sample_index[:1]) / self._step).astype(np.int64)
@@ -168,7 +176,7 @@ class _Moves:
 
     @property
     def n_columns(self) -> int:
-        return self._drive.shape[1]
+        return int(self._drive.shape[1])
 
     def known(self, first_s: float, last_s: float) -> NDArray[np.bool_]:
         """For each hop whether the trace is known throughout from a window before `first_s` to `last_s` after it."""
@@ -176,7 +184,7 @@ class _Moves:
         return np.asarray(self._unknown[last] == self._unknown[first])
 
     def at(self, rows: NDArray[np.int64], shift_s: float) -> NDArray[np.float64]:
-        """(n, 2 c + 1): position, speed towards it, both as means over the window that ends `shift_s` after the hop; 1."""
+        """(n, 2 c + 1): position, speed towards it, both means over the window that ends `shift_s` after the hop; 1."""
         last = self._row[rows] + self._steps(shift_s)
         first = last - self._width
         mean = (self._sum[last + 1] - self._sum[first + 1]) / self._width
@@ -197,7 +205,7 @@ MOVED = 0.25
 
 @dataclass(frozen=True, slots=True)
 class _Sums:
-    """Products over each part (h of them) of the trials: x'x (s, h, c, c) and x'y (s, h, c, q) by shift, y'y (h, q, q)."""
+    """Products over each of h parts of the trials: x'x (s, h, c, c) and x'y (s, h, c, q) by shift, y'y (h, q, q)."""
 
     xx: NDArray[np.float64]
     xy: NDArray[np.float64]
@@ -214,7 +222,7 @@ class _Sums:
         shifts: NDArray[np.float64],
     ) -> _Sums:
         edges = np.searchsorted(part, np.arange(n_parts + 1))
-        spans = [(h, int(a), int(b)) for h, (a, b) in enumerate(zip(edges, edges[1:], strict=False)) if b > a]
+        spans = [(h, int(a), int(b)) for h, (a, b) in enumerate(pairwise(edges)) if b > a]
         c, q = 2 * moves.n_columns + 1, y.shape[1]
         xx, xy = np.zeros((len(shifts), n_parts, c, c)), np.zeros((len(shifts), n_parts, c, q))
         yy = np.zeros((n_parts, q, q))
@@ -287,6 +295,17 @@ def _losses(
             + np.einsum("shcd,cd->hs", sums.xx[:, these], inner)
         )  # fmt: skip
     return losses
+
+
+def _finer(
+    shifts: NDArray[np.float64], losses: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The losses (n, s) at shifts FINEST_S apart: at FINE_S a narrow posterior would snap to the grid."""
+    from scipy.interpolate import CubicSpline
+
+    steps = round((shifts[-1] - shifts[0]) / FINEST_S)
+    finer = shifts[0] + FINEST_S * np.arange(steps + 1)
+    return finer, np.asarray(CubicSpline(shifts, losses, axis=1)(np.minimum(finer, shifts[-1])))
 
 
 def _heat(losses: NDArray[np.float64], shifts: NDArray[np.float64]) -> float:
@@ -371,7 +390,7 @@ def _second_half(
     size = moves.size(rows, shift_s)
     second = np.zeros(len(rows), np.int64)
     edges = np.flatnonzero(np.diff(segment, prepend=-1, append=-1))
-    for a, b in zip(edges, edges[1:], strict=False):
+    for a, b in pairwise(edges.tolist()):
         away = np.flatnonzero(size[a:b] > 0.5 * size[a:b].max())
         second[a + (away[0] + away[-1]) // 2 : b] = 1
     return second

@@ -18,8 +18,8 @@ def predicted_positions(
     spans: Sequence[slice],
     teaches: Sequence[bool],
 ) -> NDArray[np.float64]:
-    """(k, d) ridge regression of positions (k, d) on features (k, f), for each span of hops from the spans of other folds
-    that teach; NaN outside the spans and where fewer than two others teach."""
+    """(k, d) ridge regression of positions (k, d) on features (k, f): for each span of hops from the spans of other
+    folds that teach. NaN outside the spans and where fewer than two others teach."""
     out = np.full(positions.shape, np.nan)
     folds = np.arange(len(spans)) % min(MOST_FOLDS, max(len(spans), 1))
     sums = [_sums(z[span], positions[span]) for span in spans]
@@ -27,16 +27,14 @@ def predicted_positions(
         taught = [s for s, f, t in zip(sums, folds, teaches, strict=True) if f != fold and t]
         if len(taught) < 2:
             continue
-        xx, xy = sum(s[0] for s in taught), sum(s[1] for s in taught)
+        xx, xy = (np.sum([s[part] for s in taught], axis=0) for part in (0, 1))
         penalised = xx + PENALTY * np.diag(np.r_[np.ones(len(xx) - 1), 1e-9])
         weights = np.linalg.solve(penalised, xy)
-        for i in np.flatnonzero(folds == fold):
+        for i in np.flatnonzero(folds == fold).tolist():
             out[spans[i]] = z[spans[i]] @ weights[:-1] + weights[-1]
     return out
 
 
-def _sums(
-    z: NDArray[np.float32], y: NDArray[np.floating]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _sums(z: NDArray[np.float32], y: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     x = np.concatenate([z, np.ones((len(z), 1), np.float32)], axis=1)
     return (x.T @ x).astype(np.float64), (x.T @ y.astype(np.float32)).astype(np.float64)

@@ -20,6 +20,9 @@ from decoder.normalisation import Compression, fit_normalisation
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.hand import N_DOF
 
+MUSCLE_FEATURES = ("low_square", "low_common")
+"""Of the muscles around the nerve (`decoder.features.two_bands`): they follow the nerve by some 30 ms, which the lag's
+constant does not hold. They help to tell movements apart, but not when they were made."""
 TURNS = 2
 """The lag is found from the good trials, and it takes the lag to find which are good."""
 
@@ -80,6 +83,7 @@ def review(
     rate_hz: float,
     hop_samples: int,
     window_s: float = WINDOW_S,
+    feature_names: Sequence[str] = (),
 ) -> Review:
     """Map the clocks, find the lag, judge the trials.
 
@@ -87,6 +91,8 @@ def review(
     choice's compression of each column, `movements` the six positions of each movement by name, `hop_samples` and
     `rate_hz` raw samples. `trials` are in the order in which they were made; all `sample_index` are absolute and of one
     recording, or of several with ascending indices. Without any reading every trial's truth is lost.
+    `feature_names` are the front end's, "channel/feature": the muscles' do not tell the lag. Without names all columns
+    do, and a lag found with the muscles' comes out up to 15 ms too short.
 
     Raises NervehandError where arrays do not belong together, a movement has no posture, or there is nothing to review.
     """
@@ -95,7 +101,13 @@ def review(
     clock = fit_clock(readings.device_s, readings.sample_index, rate_hz)
     at = clock.samples(readings.device_s, readings.sample_index)
     looked_at = _Evidence(
-        trials, features, compress, able_trace(at, readings.positions, rate_hz), hop_samples, window_s
+        trials,
+        features,
+        compress,
+        able_trace(at, readings.positions, rate_hz),
+        hop_samples,
+        window_s,
+        feature_names,
     )
     frozen = froze(trials, at, readings.values, rate_hz)
     hops = looked_at.hops(0.0)
@@ -137,8 +149,15 @@ class _Evidence:
         trace: AbleTrace,
         hop_samples: int,
         window_s: float,
+        feature_names: Sequence[str],
     ) -> None:
+        if len(feature_names) not in (0, features.values.shape[1]):
+            raise NervehandError(
+                f"{len(feature_names)} names for {features.values.shape[1]} features: give one for each, or none"
+            )
         self.trace = trace
+        names = feature_names or [""] * features.values.shape[1]
+        self._tells_time = np.array([name.rsplit("/", 1)[-1] not in MUSCLE_FEATURES for name in names])
         self._index, self._masked = features.sample_index, features.masked
         self._hop_samples, self._window_s = hop_samples, window_s
         self._spans = [Span(trial.first_sample, trial.stop_sample) for trial in trials]
@@ -150,7 +169,9 @@ class _Evidence:
         for rows in self._rows:
             within[rows] = True
         if not within.any():
-            raise NervehandError("no feature lies within the trials: give the features of the trials' recording")
+            raise NervehandError(
+                "no feature lies within the trials: give the features of the trials' recording"
+            )
         normalisation = fit_normalisation(features.values[within], self._masked[within], compress)
         self._z = normalisation.apply(features.values, self._masked)
 
@@ -163,11 +184,10 @@ class _Evidence:
     def lag(self, teaches: Sequence[bool]) -> LagEstimate:
         """From the trials that teach; the others have the subject's, without confidence."""
         chosen = [span for span, good in zip(self._spans, teaches, strict=True) if good]
-        found = estimate_lag(self._z, self._index, self.trace, chosen, self._hop_samples, self._window_s)
+        z = self._z[:, self._tells_time]
+        found = estimate_lag(z, self._index, self.trace, chosen, self._hop_samples, self._window_s)
         each = iter(found.by_trial)
-        return replace(
-            found, by_trial=tuple(next(each) if good else (found.lag_s, 0.0) for good in teaches)
-        )
+        return replace(found, by_trial=tuple(next(each) if good else (found.lag_s, 0.0) for good in teaches))
 
     def predicted(self, hops: Hops, teaches: Sequence[bool]) -> NDArray[np.float64]:
         return predicted_positions(self._z, hops.positions, self._rows, teaches)

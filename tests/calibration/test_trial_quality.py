@@ -80,7 +80,7 @@ def test_a_neighbour_that_comes_along_is_no_other_movement() -> None:
 
 def test_a_hand_that_does_not_rest_at_zero_is_judged_by_how_it_moves() -> None:
     of = hops()
-    assert reasons(replace(of, positions=of.positions + 0.3)) == [()] * 4
+    assert reasons(replace(of, positions=of.positions + 0.6)) == [()] * 4
 
 
 def test_a_movement_that_the_sensor_does_not_see_is_not_held_against_it() -> None:

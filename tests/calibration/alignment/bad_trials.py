@@ -76,5 +76,3 @@ def spoilt(counts: NDArray[np.int16], bad: Planted, seed: int) -> NDArray[np.int
                     own = rng.normal(0, 4 / SCALE_UV, n)
             counts[rows, channel] = np.clip(np.rint(own), -32768, 32767)
     return counts
-
-

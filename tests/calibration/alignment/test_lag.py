@@ -8,13 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibration.alignment.lag import LATEST_S, LagEstimate, Span, estimate_lag
-from calibration.alignment.review import review
 from calibration.alignment.trace import able_trace
 from firmware_bridge.errors import NervehandError
 from tests.calibration.alignment.linear_nerve import nerve
 from tests.calibration.alignment.two_hands import (
     HOP_SAMPLES,
-    MOVEMENTS,
     RATE_HZ,
     Cued,
     Glove,
@@ -108,8 +106,8 @@ def test_trials_that_overlap_are_an_error() -> None:
 @pytest.mark.slow
 def test_150_ms_and_20_ppm_in_a_simulated_subject_are_found_within_10_ms_from_three_repetitions() -> None:
     cued = plan(3, 2)
-    features, compress = features_of(samples(2, cued))
-    readings = Glove(lag_s=0.15, drift_ppm=20).readings(cued, 2)
-    found = review(cued.records(), readings, features, compress, MOVEMENTS, RATE_HZ, HOP_SAMPLES)
+    found = features_of(samples(2, cued)).review(
+        cued.records(), Glove(lag_s=0.15, drift_ppm=20).readings(cued, 2)
+    )
     assert found.lag.lag_s == pytest.approx(0.15, abs=0.01)
     assert found.clock.drift_ppm == pytest.approx(20, abs=3)

@@ -75,15 +75,15 @@ def test_in_the_first_round_only_the_able_hand_is_judged() -> None:
 def test_a_persons_word_stays() -> None:
     cued = plan(3, 1, NAMES)
     trials = [replace(trial, accepted=i == 0) for i, trial in enumerate(cued.records())]
-    found = review(
-        trials, GLOVE.readings(cued, 1), nerve(cued), COMPRESS, MOVEMENTS, RATE_HZ, HOP_SAMPLES
-    )
+    found = review(trials, GLOVE.readings(cued, 1), nerve(cued), COMPRESS, MOVEMENTS, RATE_HZ, HOP_SAMPLES)
     assert [trial.accepted for trial in found.trials] == [trial.accepted for trial in trials]
 
 
 def test_a_glove_that_said_nothing_yet_loses_every_trials_truth() -> None:
     cued = plan(1, 1, NAMES)
-    nothing = Readings(np.zeros(0), np.zeros(0, np.int64), np.zeros((0, 6), np.float32), np.zeros((0, 9), np.float32))
+    nothing = Readings(
+        np.zeros(0), np.zeros(0, np.int64), np.zeros((0, 6), np.float32), np.zeros((0, 9), np.float32)
+    )
     found = reviewed(cued, nothing)
     assert {trial.reasons for trial in found.trials} == {(Reason.TRUTH_LOST,)}
     assert found.lag.confidence == 0
@@ -98,4 +98,6 @@ def test_without_trials_there_is_nothing_to_review() -> None:
 
 def test_readings_that_do_not_belong_together_are_an_error() -> None:
     with pytest.raises(NervehandError, match="one of each per reading"):
-        Readings(np.zeros(3), np.zeros(3, np.int64), np.zeros((2, 6), np.float32), np.zeros((3, 6), np.float32))
+        Readings(
+            np.zeros(3), np.zeros(3, np.int64), np.zeros((2, 6), np.float32), np.zeros((3, 6), np.float32)
+        )

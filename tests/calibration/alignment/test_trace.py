@@ -14,7 +14,9 @@ RATE_HZ = 1000.0
 def test_positions_are_interpolated_between_readings() -> None:
     positions = np.zeros((3, 6))
     positions[:, 1] = (0.0, 1.0, 0.0)
-    found, known = able_trace(np.array([0.0, 10.0, 20.0]), positions, RATE_HZ).on(np.array([0.0, 2.5, 10.0, 15.0]))
+    found, known = able_trace(np.array([0.0, 10.0, 20.0]), positions, RATE_HZ).on(
+        np.array([0.0, 2.5, 10.0, 15.0])
+    )
     assert found[:, 1] == pytest.approx([0, 0.25, 1, 0.5])
     assert known.all()
 

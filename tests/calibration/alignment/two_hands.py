@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.alignment.review import Readings
+from calibration.alignment.review import Readings, Review, review
 from calibration.front_end import default_front_end
 from calibration.records import TrialRecord
 from decoder.chain import FrontEnd
@@ -114,7 +114,28 @@ def samples(subject: int, cued: Cued, preset: str = "default") -> NDArray[np.int
     return np.concatenate([person.samples(i, min(step, n - i)) for i in range(0, n, step)])
 
 
-def features_of(counts: NDArray[np.int16], subject: int = 1) -> tuple[Features, tuple[Compression, ...]]:
+@dataclass(frozen=True, slots=True)
+class FromNerve:
+    """What `review` takes of a front end."""
+
+    features: Features
+    compress: tuple[Compression, ...]
+    names: tuple[str, ...]
+
+    def review(self, trials: Sequence[TrialRecord], readings: Readings) -> Review:
+        return review(
+            trials,
+            readings,
+            self.features,
+            self.compress,
+            MOVEMENTS,
+            RATE_HZ,
+            HOP_SAMPLES,
+            feature_names=self.names,
+        )
+
+
+def features_of(counts: NDArray[np.int16], subject: int = 1) -> FromNerve:
     """The counts through the default front end."""
     info = SimulatedSubject(subject, rate_hz=RATE_HZ).info
     choice = default_front_end(info)
@@ -131,7 +152,7 @@ def features_of(counts: NDArray[np.int16], subject: int = 1) -> tuple[Features, 
         np.concatenate([part.sample_index for part in found]),
         np.concatenate([part.healthy_fraction for part in found]),
     )
-    return features, choice.compress(front_end.feature_names)
+    return FromNerve(features, choice.compress(front_end.feature_names), front_end.feature_names)
 
 
 @dataclass(frozen=True, slots=True)
