@@ -19,16 +19,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.front_end import Band, band_named, default_front_end
+from calibration.front_end import Band, FrontEndChoice, band_named, default_front_end
 from calibration.shapes import random_step_network
 from calibration.stepgraph import StepNetwork, build_step_graph, to_whole_numbers
+from decoder import features
 from decoder.bundle import Bundle, FeatureSpec, Manifest, OutputSpec, StreamSpec, Training
 from decoder.chain import DecodeChain
 from decoder.conditioning_design import design
 from decoder.decision import DecisionSettings, PositionMap
 from decoder.engines.onnx_runtime import OnnxRuntimeEngine
 from decoder.features import column_names
-from decoder.features.time_domain import FEATURE_NAMES
 from decoder.health_settings import default_health
 from decoder.normalisation import CLIP, Normalisation
 from firmware_bridge.errors import NervehandError
@@ -181,18 +181,31 @@ class _PaperStyle:
 Timed = _Chain | _BareProducts | _OnnxRuntime | _PaperStyle
 
 
-def bench_bundle(settings: BenchSettings, network: StepNetwork) -> tuple[Bundle, StreamInfo]:
-    """A complete bundle for a nerve stream of this size, with the network's random weights."""
+def bench_network(settings: BenchSettings) -> StepNetwork:
+    """The network for the features of this stream, with random weights."""
+    info, choice = _stream(settings)
+    n_features = len(column_names(info.channel_names, features.load(choice.feature_set).FEATURE_NAMES))
+    network = random_step_network(settings.network, n_features, N_DOF, _N_GESTURES, seed=0)
+    return to_whole_numbers(network)
+
+
+def _stream(settings: BenchSettings) -> tuple[StreamInfo, FrontEndChoice]:
     names = tuple(f"ch{i:04d}" for i in range(settings.channels))
     info = StreamInfo(settings.rate_hz, names, "nerve", names, full_scale_uv=6390.0)
-    choice = default_front_end(info, settings.hop_ms / 1e3, settings.band)
+    return info, default_front_end(info, settings.hop_ms / 1e3, settings.band)
+
+
+def bench_bundle(settings: BenchSettings, network: StepNetwork) -> tuple[Bundle, StreamInfo]:
+    """A complete bundle for a nerve stream of this size, with the network's random weights."""
+    info, choice = _stream(settings)
+    names = info.channel_names
     coefficients = design(choice.conditioning, info)
     if abs(choice.settings.hop_samples / coefficients.rate_hz - settings.hop_ms / 1e3) > 1e-9:
         raise NervehandError(
             f"a hop of {settings.hop_ms} ms is no whole sample at {coefficients.rate_hz:g} Hz"
         )
     n_features = network.n_features
-    compress = choice.compress(column_names(names, FEATURE_NAMES))
+    compress = choice.compress(column_names(names, features.load(choice.feature_set).FEATURE_NAMES))
     manifest = Manifest(
         format_version=1,
         stream=StreamSpec(kind="nerve", rate_hz=settings.rate_hz, channel_names=names, electrodes=names),
@@ -231,9 +244,7 @@ def bench_bundle(settings: BenchSettings, network: StepNetwork) -> tuple[Bundle,
 
 def measure(settings: BenchSettings, say: Callable[[str], None] = lambda text: None) -> dict[str, object]:
     """All figures of one bench, names as METRICS has them; None where a baseline cannot run."""
-    network = to_whole_numbers(
-        random_step_network(settings.network, 14 * settings.channels, N_DOF, _N_GESTURES, seed=0)
-    )
+    network = bench_network(settings)
     ours = _Chain(settings, network)
     chains: list[Timed] = [ours, _BareProducts(network), _OnnxRuntime(ours.bundle.step_graph)]
     baseline_note = ""

@@ -24,18 +24,15 @@ from pathlib import Path
 
 import numpy as np
 
-from calibration.shapes import random_step_network
-from calibration.stepgraph import to_whole_numbers
 from decoder.bundle import Bundle, pack, unpack
 from decoder.chain import compile_kernels
 from decoder.shadow import Decoder
-from firmware_bridge.hand import N_DOF
 from firmware_bridge.pacing import paced
 from firmware_bridge.port import Port, serving
 from firmware_bridge.port.entries import own_token
 from firmware_bridge.port.link import Link
 from firmware_bridge.stream import SignalBlock, StreamInfo
-from nervehand.bench import BenchSettings, bench_bundle, machine
+from nervehand.bench import BenchSettings, bench_bundle, bench_network, machine
 from nervehand.guarding import in_this_process
 from nervehand.live import LiveRun
 from nervehand.live_summary import DECIDED
@@ -49,7 +46,6 @@ SECONDS = 8.0
 """Of each live run."""
 BLOCK_S = 0.002
 WRITES = 5000
-N_GESTURES = 9
 CONNECT_S = 20.0
 
 
@@ -125,7 +121,7 @@ def clients(port: Port | None, case: Case) -> Iterator[None]:
 
 
 def run_case(case: Case, bundle: Bundle, info: StreamInfo, seconds: float) -> dict[str, float]:
-    """Microseconds from a sample's arrival to its decision: p50, p99 and max."""
+    """Microseconds from a sample's arrival to its decision, p50, p99 and max, and of processor time per hop."""
     source = Noise(info, seconds)
     with (
         serving(":0", info, {"kind": "bench"}) if case.is_served else nullcontext() as port,
@@ -135,8 +131,11 @@ def run_case(case: Case, bundle: Bundle, info: StreamInfo, seconds: float) -> di
         if case.has_shadow:
             live.shadows.offer(Decoder(replace(bundle, sha256="another"), info), "bench")
         with clients(port, case):
-            found = live.run(threading.Event()).latency_us[DECIDED]
-    return {name: value or 0.0 for name, value in found.items()}
+            began_ns = time.thread_time_ns()
+            summary = live.run(threading.Event())
+            spent_us = (time.thread_time_ns() - began_ns) / 1e3
+    found = {name: value or 0.0 for name, value in summary.latency_us[DECIDED].items()}
+    return found | {"processor_per_hop": spent_us / max(1, summary.hops)}
 
 
 def write_times_us(info: StreamInfo) -> dict[str, float]:
@@ -159,8 +158,7 @@ def measure(
     runs: int, seconds: float = SECONDS, say: Callable[[str], None] = lambda text: None
 ) -> dict[str, object]:
     """Medians over the runs of each case, µs, and what the ring costs."""
-    network = random_step_network(SETTINGS.network, 14 * SETTINGS.channels, N_DOF, N_GESTURES, seed=0)
-    made, info = bench_bundle(SETTINGS, to_whole_numbers(network))
+    made, info = bench_bundle(SETTINGS, bench_network(SETTINGS))
     bundle = unpack(pack(made))
     compile_kernels(bundle, info)
     stat = Path("/proc/stat")
@@ -193,9 +191,10 @@ def run_bench_port(runs: int, *, as_json: bool) -> None:
     assert isinstance(rows, dict)
     assert isinstance(ring, dict)
     print(f"a sample's arrival to its decision, µs, medians of {runs} runs of {SECONDS:g} s in turn:")
-    print(f"  {'':34}{'p50':>9}{'p99':>9}{'max':>9}")
+    print(f"  {'':34}{'p50':>9}{'p99':>9}{'max':>9}   processor time of the loop per hop")
     for name, row in rows.items():
-        print(f"  {name:34}{row['p50']:9.0f}{row['p99']:9.0f}{row['max']:9.0f}")
+        times = "".join(f"{row[key]:9.0f}" for key in ("p50", "p99", "max"))
+        print(f"  {name:34}{times}{row['processor_per_hop']:9.0f}")
     print(f"a block of 2 ms into the shared ring: p50 {ring['p50']} µs, p99 {ring['p99']} µs")
     steal = found["steal"]
     print(f"machine: {machine()}" + (f", {steal:.1%} stolen" if isinstance(steal, float) else ""))

@@ -21,6 +21,10 @@ Kind = Annotated[
         help="mirrored (both hands move), mimic (no able hand) or tracking (follow a moving target)."
     ),
 ]
+Steps = Annotated[
+    int | None,
+    typer.Option(help="Of training: fewer are faster, and worse; else as many as the data ask for.", min=1),
+]
 Rounds = Annotated[int | None, typer.Option("--repetitions", help="How often each movement is made.", min=1)]
 
 
@@ -69,6 +73,7 @@ def calibrate(
     parts: Annotated[
         int, typer.Option(help="The report's scores: so many parts are held out in turn; 0 for none.", min=0)
     ] = 2,
+    steps: Steps = None,
     lag_ms: Annotated[
         float, typer.Option(help="Of a simulated person: the able hand is this much later.", callback=finite)
     ] = 0.0,
@@ -94,6 +99,7 @@ def calibrate(
     try:
         from nervehand.calibrating import (
             CalibrateOptions,
+            LastFit,
             is_simulated,
             phantom_side,
             run_calibrate,
@@ -106,7 +112,8 @@ def calibrate(
             raise NervehandError(
                 "--resume goes on with what was begun: leave out the other options, or begin anew"
             )
-        run_calibrate(resume, None, port=port, headless=headless, as_json=as_json)
+        last = LastFit(network, parts, threads, steps)
+        run_calibrate(resume, None, last, port=port, headless=headless, as_json=as_json)
         return
     if out is None:
         raise NervehandError("no folder is given: add -o FOLDER, or --resume FOLDER")
@@ -133,10 +140,11 @@ def calibrate(
         if not source:
             raise NervehandError("no source is given: add --source ADDRESS, or --subject simulated to try it")
     options = CalibrateOptions(
-        chosen, subject, side or "right", array, source, truth, network=network, n_parts=parts,
-        threads=threads, wearer=wearer, n_mishaps=mishaps, fresh_day=fresh_day,
+        chosen, subject, side or "right", array, source, truth, wearer=wearer, n_mishaps=mishaps,
+        fresh_day=fresh_day,
     )  # fmt: skip
-    run_calibrate(out, options, port=port, headless=headless, as_json=as_json)
+    last = LastFit(network, parts, threads, steps)
+    run_calibrate(out, options, last, port=port, headless=headless, as_json=as_json)
 
 
 def report(
@@ -146,14 +154,15 @@ def report(
     ] = 2,
     network: Annotated[str, typer.Option(help="compact or paper.")] = "compact",
     threads: Annotated[int, typer.Option(help="Processor threads.", min=1)] = 1,
+    steps: Steps = None,
     as_json: Json = False,
 ) -> None:
     """Make session, decoder and report of a calibration again, from its recordings; also of one that was left early."""
     try:
-        from nervehand.calibrating import run_report
+        from nervehand.calibrating import LastFit, run_report
     except ModuleNotFoundError as error:
         raise NervehandError(f"a report needs {error.name}: install nervehand[train]") from error
-    run_report(folder, network, parts, threads, as_json=as_json)
+    run_report(folder, LastFit(network, parts, threads, steps), as_json=as_json)
 
 
 def paradigm(

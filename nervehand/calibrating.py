@@ -54,12 +54,19 @@ class CalibrateOptions:
     array: str = ""
     source: str = ""
     truth: str = ""
-    network: str = "compact"
-    n_parts: int = 2
-    threads: int = 1
     wearer: Wearer | None = None
     n_mishaps: int = 0
     fresh_day: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LastFit:
+    """How the decoder is made in the end: see FinishOptions."""
+
+    network: str = "compact"
+    n_parts: int = 2
+    threads: int = 1
+    steps: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +96,13 @@ def plan_of(options: CalibrateOptions, identifier: str) -> Plan:
 
 
 def run_calibrate(
-    path: Path, options: CalibrateOptions | None, *, port: str | None, headless: bool, as_json: bool
+    path: Path,
+    options: CalibrateOptions | None,
+    last: LastFit,
+    *,
+    port: str | None,
+    headless: bool,
+    as_json: bool,
 ) -> None:
     """A new calibration in `path`, or with `options` None the one that is there, gone on with, to its end.
 
@@ -105,7 +118,7 @@ def run_calibrate(
         if not is_new:
             for said in folder.mend():
                 print(said, file=sys.stderr)
-        done = calibrate(folder, options, port=port, headless=headless or as_json)
+        done = calibrate(folder, options, last, port=port, headless=headless or as_json)
         fresh = None
         if done is not None and options.fresh_day is not None and options.wearer is not None:
             fresh = fresh_day_scores(done.decoder, options.wearer, options.paradigm, options.fresh_day)
@@ -117,13 +130,12 @@ def run_calibrate(
         print(f"day {options.fresh_day}, {name}: {value}")
 
 
-def run_report(path: Path, network: str, n_parts: int, threads: int, *, as_json: bool) -> None:
+def run_report(path: Path, last: LastFit, *, as_json: bool) -> None:
     """Session, decoder and report of the calibration in `path`, made again."""
     folder = CalibrationFolder.reopen(path)
     with folder.held(), saying("finishing", as_json):
         folder.mend()
-        options = replace(options_of(folder.plan), network=network, n_parts=n_parts, threads=threads)
-        done = finish(folder, _finish_options(folder, options))
+        done = finish(folder, _finish_options(folder, last))
     if as_json:
         print_json(summary(folder, done))
         return
@@ -169,7 +181,7 @@ def wearer_of(address: str) -> Wearer:
 
 
 def calibrate(
-    folder: CalibrationFolder, options: CalibrateOptions, *, port: str | None, headless: bool
+    folder: CalibrationFolder, options: CalibrateOptions, last: LastFit, *, port: str | None, headless: bool
 ) -> Finished | None:
     """Lead the calibration of a folder that is held to its end; None where it was left before, and can be resumed.
 
@@ -213,15 +225,13 @@ def calibrate(
             ends.source.close()
         if runner.conductor.phase is not Phase.FINISHING:
             return None
-        return _finished(folder, options, lead, served)
+        return _finished(folder, last, lead, served)
 
 
-def _finished(
-    folder: CalibrationFolder, options: CalibrateOptions, lead: _Lead, port: Port | None
-) -> Finished:
+def _finished(folder: CalibrationFolder, last: LastFit, lead: _Lead, port: Port | None) -> Finished:
     try:
         with lead.meanwhile() as say:
-            done = finish(folder, _finish_options(folder, options), say)
+            done = finish(folder, _finish_options(folder, last), say)
     except NervehandError as error:
         lead.show_end(Phase.FAILED, {}, str(error))
         _linger(port)
@@ -231,11 +241,12 @@ def _finished(
     return done
 
 
-def _finish_options(folder: CalibrationFolder, options: CalibrateOptions) -> FinishOptions:
+def _finish_options(folder: CalibrationFolder, last: LastFit) -> FinishOptions:
     return FinishOptions(
-        network=options.network,
-        n_parts=options.n_parts,
-        threads=options.threads,
+        network=last.network,
+        n_parts=last.n_parts,
+        steps=last.steps,
+        threads=last.threads,
         version=nervehand.__version__,
         made_by=login_name(),
         previous=last_report(folder.path, folder.plan.subject, folder.plan.side),

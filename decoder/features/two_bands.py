@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from decoder.features import FeatureSettings, time_domain
 from decoder.features._grid import WindowFeatures
-from decoder.kernels import compiled
+from decoder.kernels import LANES, compiled
 from firmware_bridge.errors import NervehandError
 
 __all__ = ["FEATURE_NAMES", "TwoBands", "make"]
@@ -58,7 +58,7 @@ class TwoBands(WindowFeatures):
                 f"the window is {settings.window_samples} samples: with {low} samples to a value of the low band and "
                 f"{periods} values of it to the mains, give {(periods + 2) * low} or more"
             )
-        n_channels = len(channel_names)
+        n_channels, side = len(channel_names), max(1, low // 4)
         self._high_columns = np.flatnonzero(self._chosen < len(time_domain.FEATURE_NAMES))
         self._low_columns = np.array(
             [
@@ -71,8 +71,8 @@ class TwoBands(WindowFeatures):
         self._high = time_domain.make(
             FeatureSettings(settings.window_samples, settings.hop_samples, high_names), channel_names
         )
-        self._reach = settings.window_samples + max(2 * (low // 4), (periods + 1) * low)
-        self._past = np.zeros((2 * (low // 4), n_channels), np.float32)
+        self._reach = settings.window_samples + max(2 * side, (periods + 1) * low)
+        self._past = np.zeros((2 * side, n_channels), np.float32)
         self._sum = np.zeros(n_channels)
         self._means = np.zeros((max(periods, 1), n_channels))
         groups = np.array(settings.groups or (0,) * n_channels, np.int64)
@@ -102,16 +102,12 @@ class TwoBands(WindowFeatures):
         self._past[:] = joined[n:]
         high = np.empty_like(conditioned)
         _high_band(joined, 2 * side + 1, high)
-        width = len(self._chosen)
-        if len(self._high_columns):
-            block = self._high.process(high, mask, first_index)
-            features.reshape(len(features), self._n_channels, width)[:, :, self._high_columns] = (
-                block.features.reshape(len(features), self._n_channels, len(self._high_columns))
-            )
+        found = self._high.process(high, mask, first_index).features
         _low_band(
             conditioned, mask, first_index, self._start, self.settings.low_samples, self.settings.mains_samples,
-            self.settings.window_samples, self.settings.hop_samples, self._reach, self._low_columns, width,
-            self._groups, self._sum, self._means, self._squares, self._common, self._last_masked, features, masked,
+            self.settings.window_samples, self.settings.hop_samples, self._reach, self._low_columns,
+            self._high_columns, found, self._groups, self._sum, self._means, self._squares, self._common,
+            self._last_masked, features, masked,
         )  # fmt: skip
 
 
@@ -120,14 +116,26 @@ def _high_band(joined: NDArray[np.float32], width: int, high: NDArray[np.float32
     """Each sample of `joined` (width - 1 + n, c) minus the mean of the `width` about it, to `high` (n, c)."""
     n, n_channels = high.shape
     middle, part = width // 2, np.float32(1.0 / width)
-    for t in range(n):
-        for c in range(n_channels):
-            high[t, c] = joined[t, c]
-        for k in range(1, width):
-            for c in range(n_channels):
-                high[t, c] += joined[t + k, c]
-        for c in range(n_channels):
-            high[t, c] = joined[t + middle, c] - high[t, c] * part
+    total = np.zeros(LANES, np.float32)
+    for first in range(0, n_channels, LANES):
+        lanes = min(LANES, n_channels - first)
+        for t in range(n):
+            if lanes == LANES:
+                oldest = joined[t, first : first + LANES]
+                for c in range(LANES):
+                    total[c] = oldest[c]
+                for k in range(1, width):
+                    row = joined[t + k, first : first + LANES]
+                    for c in range(LANES):
+                        total[c] += row[c]
+            else:
+                for c in range(lanes):
+                    total[c] = joined[t, first + c]
+                for k in range(1, width):
+                    for c in range(lanes):
+                        total[c] += joined[t + k, first + c]
+            for c in range(lanes):
+                high[t, first + c] = joined[t + middle, first + c] - total[c] * part
 
 
 @compiled
@@ -142,7 +150,8 @@ def _low_band(
     hop: int,
     reach: int,
     columns: NDArray[np.int64],
-    width: int,
+    high_columns: NDArray[np.int64],
+    of_high: NDArray[np.float32],
     groups: NDArray[np.int64],
     sums: NDArray[np.float64],
     means: NDArray[np.float64],
@@ -152,7 +161,8 @@ def _low_band(
     features: NDArray[np.float32],
     masked: NDArray[np.bool_],
 ) -> None:
-    """Fill the `columns` of each channel that are of the low band (-1: not asked for), and every column's mask.
+    """Fill the `columns` of each channel that are of the low band (-1: not asked for), those that are `of_high`, and
+    every column's mask.
 
     `sums` (c,) hold the value under way; `means` the last `periods` values, `squares` and `common` (groups) the last
     squares, each in the row of its number. Of the values that begin before `start` there is none, and no square of one
@@ -162,7 +172,9 @@ def _low_band(
     n_groups = common.shape[1]
     first_value = -(-start // low)
     own_column, common_column = columns[0], columns[1]
-    total, heard = np.zeros(n_groups), np.zeros(n_groups)
+    n_high, width = len(high_columns), features.shape[1] // n_channels
+    n_made = of_high.shape[1] // n_channels  # more than n_high where none is asked for
+    total, heard, power = np.zeros(n_groups), np.zeros(n_groups), np.zeros(max(n_channels, n_groups))
     emitted = 0
     for t in range(n):
         index = first_index + t
@@ -207,17 +219,22 @@ def _low_band(
             gone = last_masked[c] > index - reach
             for k in range(width):
                 masked[emitted, c * width + k] = gone
-            if own_column >= 0:
-                power = 0.0
-                for value in range(oldest, newest):
-                    power += squares[value % len(squares), c]
-                features[emitted, c * width + own_column] = power / (newest - oldest)
-        if common_column >= 0:
-            for g in range(n_groups):
-                power = 0.0
-                for value in range(oldest, newest):
-                    power += common[value % len(common), g]
+            for k in range(n_high):
+                features[emitted, c * width + high_columns[k]] = of_high[emitted, c * n_made + k]
+        if own_column >= 0:
+            power[:] = 0.0
+            for value in range(oldest, newest):
+                square = squares[value % len(squares)]
                 for c in range(n_channels):
-                    if groups[c] == g:
-                        features[emitted, c * width + common_column] = power / (newest - oldest)
+                    power[c] += square[c]
+            for c in range(n_channels):
+                features[emitted, c * width + own_column] = power[c] / (newest - oldest)
+        if common_column >= 0:
+            power[:] = 0.0
+            for value in range(oldest, newest):
+                square = common[value % len(common)]
+                for g in range(n_groups):
+                    power[g] += square[g]
+            for c in range(n_channels):
+                features[emitted, c * width + common_column] = power[groups[c]] / (newest - oldest)
         emitted += 1

@@ -262,5 +262,5 @@ def test_another_channel_count_is_refused() -> None:
 
 def test_a_feature_set_is_found_by_its_modules_name() -> None:
     assert load("time_domain").FEATURE_NAMES == FEATURE_NAMES
-    with pytest.raises(NervehandError, match="'wavelet': use one of envelope, time_domain"):
+    with pytest.raises(NervehandError, match="'wavelet': use one of envelope, time_domain, two_bands"):
         load("wavelet")

@@ -144,5 +144,5 @@ def test_refusals_say_what_to_give() -> None:
         make(FeatureSettings(55, HOP, low_samples=LOW, mains_samples=MAINS), NAMES)
     with pytest.raises(NervehandError, match="2 groups for 3 channels"):
         make(FeatureSettings(WINDOW, HOP, low_samples=LOW, groups=(0, 1)), NAMES)
-    with pytest.raises(NervehandError, match="low_samples -1"):
+    with pytest.raises(NervehandError, match="low_samples is -1"):
         FeatureSettings(WINDOW, HOP, low_samples=-1)

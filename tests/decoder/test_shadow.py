@@ -274,7 +274,7 @@ def test_the_switch_waits_for_a_moment_of_rest_of_both() -> None:
     assert (event.who, event.sha256) == ("somebody", newcomer.bundle.sha256)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0.0, 1.0), st.floats(0.05, 0.6)), min_size=1, max_size=8), st.integers(0, 3)
 )
@@ -295,7 +295,7 @@ def test_whatever_the_two_do_the_hand_is_never_handed_over_while_one_moves(
     run.push(newcomer)
     run.decode(1.3)
     run.ask()
-    run.decode(6.0)
+    run.decode(1.3)
     switches = [event.sample_index for event in run.events if event.kind == "switch"]
     assert len(switches) + run.kinds.count("refused") == 1
     for index in switches:

@@ -41,7 +41,7 @@ def paradigm(tmp_path: Path) -> str:
 def test_a_simulated_person_is_calibrated_in_one_go(tmp_path: Path, paradigm: str) -> None:
     out = tmp_path / "c1"
     done = nervehand(
-        "calibrate", *SHORT, "--paradigm", paradigm, "-o", str(out), "--parts", "0", "--lag-ms", "150",
+        "calibrate", *SHORT, "--paradigm", paradigm, "-o", str(out), "--parts", "0", "--steps", "40", "--lag-ms", "150",
         "--headless", "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -58,7 +58,19 @@ def test_a_simulated_person_is_calibrated_in_one_go(tmp_path: Path, paradigm: st
 @pytest.mark.slow
 def test_a_killed_calibration_resumes_at_the_next_trial(tmp_path: Path, paradigm: str) -> None:
     out = tmp_path / "c1"
-    words = ["calibrate", *SHORT, "--paradigm", paradigm, "-o", str(out), "--parts", "0", "--headless"]
+    words = [
+        "calibrate",
+        *SHORT,
+        "--paradigm",
+        paradigm,
+        "-o",
+        str(out),
+        "--parts",
+        "0",
+        "--steps",
+        "40",
+        "--headless",
+    ]
     with subprocess.Popen(
         [sys.executable, "-m", "nervehand", *words], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     ) as process:
@@ -71,7 +83,9 @@ def test_a_killed_calibration_resumes_at_the_next_trial(tmp_path: Path, paradigm
     folder = CalibrationFolder.reopen(out)
     before = folder.kept().records
     assert 1 <= len(before) < 7
-    done = nervehand("calibrate", "--resume", str(out), "--headless", "--json")
+    done = nervehand(
+        "calibrate", "--resume", str(out), "--parts", "0", "--steps", "40", "--headless", "--json"
+    )
     assert done.returncode == 0, done.stderr
     assert "cut off" in done.stderr
     after = folder.kept().records
