@@ -20,6 +20,7 @@ from calibration import truth as truths
 from calibration.finishing import Finished, FinishOptions, finish, last_report
 from calibration.folder import CalibrationFolder, Plan
 from calibration.paradigm import Paradigm
+from calibration.rehearsal import answer
 from calibration.runner import Able, Onlooker, Person, Runner
 from calibration.simulated_wearer import SimulatedWearer, Wearer, drawn_mishaps
 from calibration.truth import Side
@@ -314,7 +315,7 @@ class _Lead:
                 self._answer(request)
         self._take_keys()
         if self._is_alone:
-            self._go_on()
+            answer(self._runner)
         now_s = time.monotonic()
         if now_s - self._shown_s >= SHOWN_S:
             self._shown_s = now_s
@@ -365,19 +366,6 @@ class _Lead:
             request.answer(self._runner.ask(request.name, request.arguments, request.who))
         except NervehandError as error:
             request.refuse(str(error))
-
-    def _go_on(self) -> None:
-        """Nobody looks on: what waits for a word gets it."""
-        view = self._runner.phase
-        if view is Phase.POSES and not self._runner.is_measuring:
-            if self._runner.pose_problem:
-                raise NervehandError(self._runner.pose_problem)
-            self._runner.ask("pose", {}, "headless")
-        elif view is Phase.READY:
-            waiting = "next" if self._runner.conductor.records else "start"
-            self._runner.ask(waiting, {}, "headless")
-        elif view is Phase.ROUND_DONE:
-            self._runner.ask("finish", {}, "headless")
 
     def _take_keys(self) -> None:
         with contextlib.suppress(Empty):

@@ -38,6 +38,14 @@ def cohort(
     threads: Annotated[
         int, typer.Option(help="Processor threads of training; 0 uses every core.", min=0)
     ] = 1,
+    calibrated: Annotated[
+        bool,
+        typer.Option(
+            "--calibrated",
+            help="People go through a whole mirrored calibration on the first training day; steady scores, also on "
+            "combinations that were never trained, and beside labels that were not aligned.",
+        ),
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -58,6 +66,14 @@ def cohort(
         free_to_write(out, force=True)
     person_of(preset)  # an unknown one is refused before anything is printed
     numbers = _numbers("subjects", subjects)
+    if calibrated:
+        from nervehand.calibrated_cohort import run_calibrated_cohort
+
+        run_calibrated_cohort(
+            numbers, preset, repetitions, _numbers("train-days", train_days)[0], test_day,
+            chosen_models(models.split(",")), threads, out, as_json=as_json,
+        )  # fmt: skip
+        return
     plan = Plan(
         subject=numbers[0],
         train_days=_numbers("train-days", train_days),

@@ -5,29 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from calibration.calibrated_cohort import NEW_ORDER, STEADY, UNTRAINED
 from calibration.datasets import pieces
 from calibration.evaluation import bundle_meaning, bundle_stream
-from calibration.paradigm import Movement, Paradigm
+from calibration.paradigm import Paradigm
 from calibration.performance import performance
 from calibration.running import Summary, score_decoder, seeded_orders
 from calibration.simulated_wearer import Wearer
 from decoder import engines
 from decoder.bundle import Bundle, read_bundle
 from decoder.session.model import Session
-
-NEW_ORDER = 1000
-"""Added to the seed of the orders: never one that a calibration used."""
-UNTRAINED: tuple[Movement, ...] = (
-    Movement("thumb and index", (1, 1, 0, 0, 0, 0)),
-    Movement("index and middle", (0, 1, 1, 0, 0, 0)),
-    Movement("ring and little", (0, 0, 0, 1, 1, 0)),
-    Movement("thumb and little", (1, 0, 0, 0, 1, 0)),
-    Movement("thumb, index, middle", (1, 1, 1, 0, 0, 0)),
-    Movement("fist, wrist bent", (1, 1, 1, 1, 1, 1)),
-    Movement("index, wrist back", (0, 1, 0, 0, 0, -1)),
-)
-"""Combinations of degrees of freedom that no default paradigm holds."""
-SHOWN = ("steady_per_dof_accuracy", "steady_per_dof_balanced_accuracy", "steady_exact_match")
 
 
 def fresh_day_scores(decoder: Path, wearer: Wearer, paradigm: Paradigm, day: int) -> dict[str, object]:
@@ -38,8 +25,8 @@ def fresh_day_scores(decoder: Path, wearer: Wearer, paradigm: Paradigm, day: int
     trained = scores_on(bundle, performance(test, new))
     untrained = scores_on(bundle, untrained_session(test, new))
     return {
-        **{name: _rounded(trained.mean[name]) for name in SHOWN},
-        **{f"untrained_{name}": _rounded(untrained.mean[name]) for name in SHOWN},
+        **{name: _rounded(trained.mean[name]) for name in STEADY},
+        **{f"untrained_{name}": _rounded(untrained.mean[name]) for name in STEADY},
     }
 
 
