@@ -11,20 +11,23 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from decoder.bundle import Bundle
-from decoder.chain import ChainEvent, DecodeChain, compile_kernels
-from decoder.decision import REST
+from decoder.chain import ChainEvent
+from decoder.deployable import COSTS, Decoder, candidate
 from decoder.intent import Intents
-from firmware_bridge.errors import NervehandError, StreamMismatchError
+from decoder.shadow_records import (
+    DEFAULT_RULES,
+    Role,
+    ShadowEvent,
+    ShadowEventKind,
+    ShadowRules,
+    ShadowState,
+)
 from firmware_bridge.stream import SignalBlock, StreamInfo
 
-COSTS = 256
-"""Hops over which the time of computing is looked at."""
 MOST_OPEN = 512
 """Hops that wait to be compared, where two decoders have other delays."""
 BEHIND_S = 0.25
@@ -35,152 +38,11 @@ CATCH_UP = 8
 """So many blocks they take at a time afterwards."""
 NS = 1_000_000_000
 
-Role = Literal["candidate", "previous"]
-ShadowEventKind = Literal["push", "drop", "fault", "switch", "rollback", "refused"]
+__all__ = [
+    "DEFAULT_RULES", "Decoder", "Role", "ShadowEvent", "ShadowRules", "ShadowState", "Shadows", "candidate",
+]  # fmt: skip
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ShadowRules:
-    """When a decoder may take over. Times are of samples.
-
-    It must have run for `least_s` without a fault, not be warming, and all decoders together must leave a share of each
-    hop: at most `most_of_hop` of it may go to computing, in 99 of 100 hops. It happens once both decoders have decided
-    rest, all positions within `rest_position`, for `rest_s`; that is waited for `longest_wait_s`. A decoder that
-    takes more than `too_slow` of a hop is dropped.
-    """
-
-    least_s: float = 10.0
-    most_of_hop: float = 0.7
-    too_slow: float = 0.5
-    rest_s: float = 0.3
-    rest_position: float = 0.15
-    longest_wait_s: float = 10.0
-
-
-DEFAULT_RULES = ShadowRules()
-
-
-@dataclass(frozen=True, slots=True)
-class ShadowEvent:
-    """Something that became of a decoder at `sample_index`; `sha256` is its identity, `who` asked for it."""
-
-    sample_index: int
-    kind: ShadowEventKind
-    text: str
-    who: str
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class ShadowState:
-    """How a decoder does beside the deployed one.
-
-    `seconds` it has run without warming; `compared` hops that both decided, `gesture_agreement` the share of them with
-    the same gesture, `position_difference` the mean absolute difference of the six positions; None before the first.
-    `compute_us` are the p50 and p99 of its own computing per hop, `budget_left` the share of a hop that all decoders
-    leave (p99). `missing` is what speaks against its taking over now, in words; a moment of rest is not among it.
-    """
-
-    sha256: str
-    role: Role
-    who: str
-    subject: str
-    seconds: float
-    hops: int
-    compared: int
-    gesture_agreement: float | None
-    position_difference: float | None
-    compute_us: tuple[float, float] | None
-    budget_left: float | None
-    is_warming: bool
-    is_resting: bool
-    missing: tuple[str, ...]
-
-
-class Decoder:
-    """A bundle at work on a stream. `listener` hears of its chain's events."""
-
-    def __init__(
-        self,
-        bundle: Bundle,
-        info: StreamInfo,
-        listener: Callable[[ChainEvent], None] = lambda event: None,
-    ) -> None:
-        self.bundle, self.listener = bundle, listener
-        self.chain = DecodeChain(bundle, info, lambda event: self.listener(event))
-        self.is_warming = True
-        self.is_timed = False
-        self._rate_hz, self._costs = info.rate_hz, np.zeros(COSTS)
-        self._n_costs = 0
-        self._cost_ns = 0
-        self._rests_from: int | None = None
-        self._last = 0
-
-    def process(self, block: SignalBlock) -> Intents:
-        """The intents of the hops that this block completes. Where it `is_timed`, what that costs is added up."""
-        if not self.is_timed:
-            return self.chain.process(block)
-        began_ns = time.thread_time_ns()  # its own computing, however busy the machine is with others
-        intents = self.chain.process(block)
-        self._cost_ns += time.thread_time_ns() - began_ns
-        return intents
-
-    def note(self, intents: Intents, rules: ShadowRules) -> None:
-        """What it has decided of the last block: what that cost, and whether it rests."""
-        for k in range(len(intents)):
-            self._costs[self._n_costs % COSTS] = self._cost_ns / len(intents)
-            self._n_costs += 1
-            is_rest = intents.gesture[k] == REST and not intents.warming[k]
-            if not is_rest or np.abs(intents.positions[k]).max() > rules.rest_position:
-                self._rests_from = None
-            elif self._rests_from is None:
-                self._rests_from = int(intents.sample_index[k])
-        if len(intents):
-            self._cost_ns = 0
-            self.is_warming, self._last = bool(intents.warming[-1]), int(intents.sample_index[-1])
-
-    @property
-    def rested_s(self) -> float:
-        """For how long it has decided rest, up to its newest hop."""
-        return 0.0 if self._rests_from is None else (self._last - self._rests_from) / self._rate_hz
-
-    def cost_us(self, percent: float) -> float | None:
-        """Percentile of its computing per hop, of the last COSTS hops; None before the first."""
-        n = min(self._n_costs, COSTS)
-        return float(np.percentile(self._costs[:n], percent)) / 1e3 if n else None
-
-
-def candidate(
-    bundle: Bundle, info: StreamInfo, deployed: Bundle, *, most_delay: int, any_wearer: bool = False
-) -> Decoder:
-    """A decoder that may run beside `deployed`, its kernels compiled; takes long, so not where it decodes.
-
-    StreamMismatchError where it was made for another stream or, unless `any_wearer`, for another wearer than that one;
-    NervehandError where its delay line is longer than `most_delay` samples.
-    """
-    bundle.require_stream(info)
-    if not any_wearer:
-        wearer, theirs = deployed.manifest, bundle.manifest
-        for what, here, there in (
-            ("subject", wearer.subject, theirs.subject),
-            ("side", wearer.side, theirs.side),
-            ("electrode array", wearer.array, theirs.array),
-        ):
-            if here != there:
-                raise StreamMismatchError(
-                    f"{what}: this decoder was made for {there or 'unnamed'}, the one that runs for "
-                    f"{here or 'unnamed'}: use that person's own decoder, or override by name"
-                )
-    compile_kernels(bundle, info)
-    made = Decoder(bundle, info)
-    if made.chain.front_end.delay > most_delay:
-        raise NervehandError(
-            f"its delay line takes {made.chain.front_end.delay} samples, this run at most {most_delay}: start a run "
-            "with this decoder"
-        )
-    return made
 
 
 class _Beside:
@@ -207,7 +69,7 @@ class _Beside:
             logger.exception("a decoder in shadow failed")
             self.fault = repr(error)
             return
-        self.decoder.note(intents, rules)
+        self.decoder.note(intents, rules.rest_position)
         names = self.decoder.bundle.manifest.gestures
         for k in np.flatnonzero(~intents.warming).tolist():
             index = int(intents.sample_index[k])
@@ -227,7 +89,7 @@ class _Beside:
 
     def seconds(self, rate_hz: float) -> float:
         """Since its first hop that was not warming."""
-        return 0.0 if self._warm_from is None else (self.decoder._last - self._warm_from) / rate_hz
+        return 0.0 if self._warm_from is None else (self.decoder.newest - self._warm_from) / rate_hz
 
 
 @dataclass(slots=True)
@@ -325,8 +187,9 @@ class Shadows:
         self.deployed.is_timed = bool(self._beside)
         if not self._beside:
             self._late.clear()
+            self.deployed.forget_rest()
             return self._change(end)
-        self.deployed.note(intents, self._rules)
+        self.deployed.note(intents, self._rules.rest_position)
         self._remember(intents)
         self._late.append(block)
         if not block.arrival_ns or self._clock_ns() - block.arrival_ns <= BEHIND_S * NS:

@@ -106,6 +106,8 @@ class LiveRun:
         self._cue_at, self._on_intents, self._armed_by = cue_at, on_intents, armed_by
         self._recorder = recorder
         self._port = port
+        self._newest: Intents | None
+        self._probabilities: list[float]
         self._deploy(Decoder(bundle, source.info))
         self.shadows = Shadows(self._decoder, source.info, self._shadow_event, rules, self._obstacle)
         """The decoders beside the one that is deployed."""
@@ -113,14 +115,12 @@ class LiveRun:
         """How they do, as of the last look."""
         self.adjustments: Adjustments | None = None
         """The wearer's, where somebody asks the guard for them from time to time; for the port."""
-        self._probabilities: list[float] = []
         self._shadow_counts: Counter[str] = Counter()
         self._lifetime_ns = round(COMMAND_LIFETIME_S * 1e9)
         self._histograms = {stage: LatencyHistogram() for stage in STAGES}
         self._digest = IntentDigest()
         self._hops = self._warming = self._dropped = self._restarts = self._rearmed = 0
         self._arrivals = Arrivals(max(self._chain.front_end.delay, self.most_delay))
-        self._newest: Intents | None = None
         self._failed_at: int | None = None  # the first hop since the last command whose answer is not finite
         self._seen = RecentSamples(source.info)
         self._shown_ns = 0
@@ -239,6 +239,7 @@ class LiveRun:
         decoder.listener = self._on_chain_event
         self._decoder, self._chain = decoder, decoder.chain
         self._gestures = decoder.bundle.manifest.gestures
+        self._newest, self._probabilities = None, []  # of another one, perhaps with other gestures
         delay_s = self._chain.front_end.delay / self._source.info.rate_hz
         self._late_ns = round((LATE_HOPS * decoder.bundle.hop_s + delay_s) * 1e9)
 

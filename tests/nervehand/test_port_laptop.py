@@ -105,7 +105,7 @@ def a_laptop_beside(python: str, run: Run, tmp_path: Path, cwd: Path | None = No
         )
         assert switched.status == 0, switched.err + switched.out
         assert "has taken over" in switched.out
-        assert proxy.cuts > 5
+        assert proxy.cuts >= 3
         client.request("intend", {"positions": [1, 1, 1, 1, 1, 0], "label": 1}, timeout_s=PATIENCE_S)
         until(
             lambda: client.newest("live")[1]["wanted"][1] > 0.5, "the new decoder moves the hand", PATIENCE_S
@@ -116,8 +116,7 @@ def a_laptop_beside(python: str, run: Run, tmp_path: Path, cwd: Path | None = No
         def has_rolled_back() -> bool:
             try:
                 client.request("rollback", timeout_s=20)
-            except NervehandError as refusal:  # it is warming, or moves: a machine that is busy takes its time
-                print(refusal, client.newest("live")[1]["shadow"])
+            except NervehandError:  # it is warming, or moves: a busy machine takes its time
                 time.sleep(0.5)
                 return False
             return True

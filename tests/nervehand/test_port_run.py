@@ -240,7 +240,7 @@ def test_adjustments_are_changed_one_at_a_time() -> None:
         for wrong in ({"gain": [99] * 6}, {"gain": "x"}, {"nothing": 1}):
             with pytest.raises(NervehandError):
                 run.client.request("adjust", wrong)
-        until(lambda: run.view["adjustments"]["gain"][1] == 1.5, "it is shown")
+        until(lambda: (run.view["adjustments"] or {"gain": [0, 0]})["gain"][1] == 1.5, "it is shown")
 
 
 def test_a_steered_person_does_what_is_asked_of_it() -> None:
@@ -285,6 +285,7 @@ def test_a_decoder_is_pushed_compared_takes_over_and_goes_back_and_the_recording
         until(lambda: run.view["shadow"][0]["seconds"] > 0.3, "the one before is warm")
         assert run.client.request("rollback", timeout_s=PATIENCE_S) == {"bundle": made().sha256}
         run.client.request("push", blob=pack(made(2)), timeout_s=PATIENCE_S)
+        until(lambda: len(run.view["shadow"]) == 2, "it runs in shadow")
         run.client.request("drop")
         until(lambda: len(run.view["shadow"]) == 1, "it is dropped")
         summary = run.finish()
