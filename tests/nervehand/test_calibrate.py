@@ -75,7 +75,7 @@ def test_a_killed_calibration_resumes_at_the_next_trial(tmp_path: Path, paradigm
         [sys.executable, "-m", "nervehand", *words], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     ) as process:
         deadline = time.monotonic() + 240
-        while not (out / "journal").exists() or (out / "journal").read_text().count('"trial"') < 2:
+        while not (out / "journal").exists() or (out / "journal").read_text().count("movement") < 2:
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.02)
