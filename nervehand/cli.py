@@ -14,6 +14,7 @@ import nervehand
 from firmware_bridge.errors import NervehandError
 from nervehand.calibrate_command import add_calibrate_commands
 from nervehand.cohort_command import cohort
+from nervehand.console_command import console
 from nervehand.guard_commands import add_guard_commands
 from nervehand.hand_commands import add_hand_commands
 from nervehand.options import AnyWearer, Force, Json, OutSession, finite, free_to_write
@@ -259,6 +260,7 @@ add_source_commands(app)
 add_guard_commands(app)
 add_hand_commands(app)
 app.command()(cohort)
+app.command()(console)
 
 
 @app.command()

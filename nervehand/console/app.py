@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from nicegui import app
@@ -25,6 +27,8 @@ class Console:
     engines: Engines = field(default_factory=Engines)
     dismissed: Entry | None = None
     """A calibration that is over and has been looked at: the page is ready for the next."""
+    resting: ThreadPoolExecutor = field(default_factory=partial(ThreadPoolExecutor, 8, "console rest"))
+    """Stops and releases have threads of their own: no search or transfer keeps them waiting."""
     _drawn: dict[str, tuple[object, str]] = field(default_factory=dict)
     _names: dict[str, str] = field(default_factory=dict)
 

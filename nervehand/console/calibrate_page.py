@@ -143,7 +143,7 @@ class _CalibratePage:
         seen = watch.calibration() if watch.kind == "calibration" else None
         is_shown = seen is not None and self._console.dismissed != watch.chosen
         self._setup.visible, self._full.visible = not is_shown, is_shown
-        self._hands.step()
+        self._hands.step(is_seen=is_shown)
         if seen is None or not is_shown or seen[0] == self._serial:
             return
         self._serial, view = seen
@@ -178,7 +178,7 @@ class _CalibratePage:
         self._buttons["finish"].text = say("command.finish_all" if is_between else "command.finish")
         if self._is_new("fits", (view.fits, view.advice)):
             self._show_learning(view)
-        if self._is_new("trials", (view.trials, view.phase in (Phase.DONE, Phase.FINISHING))):
+        if self._is_new("trials", (view.trials, bool(enabled))):
             self._trials.show(view)
         if self._is_new("files", (view.files, view.phase, view.notice)):
             self._result.show(view)

@@ -25,10 +25,10 @@ def add_device_page(console: Console) -> None:
     """Serve it."""
 
     @ui.page("/device")
-    def device() -> None:
+    def device(bundle: str = "") -> None:
         with frame(console, "device"), ui.element("div").classes("nh-two-columns"):
             with ui.element("div").classes("nh-stack"):
-                _StartCard(console)
+                _StartCard(console, bundle)
                 _EnginesCard(console)
             with ui.element("div").classes("nh-stack"):
                 _Finder("device.sources", "device.sources_hint", "device.look", _sources_html)
@@ -39,18 +39,19 @@ def add_device_page(console: Console) -> None:
 class _StartCard:
     """Which source, which decoder, which hand, who answers for it."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, bundle: str) -> None:
         self._console = console
         bundles = {
             str(path): str(path.relative_to(console.folder)) for path in files_below(console.folder, ".nhb")
         }
         bundles[str(_OURS)] = say("decoders.shipped", name=_OURS.name)
+        chosen = bundle if bundle in bundles else next(iter(bundles))
         with card("device.start"):
             ui.label(say("device.start_hint")).classes("nh-note")
             self._source = ui.input(
-                say("setup.source"), value="simulated:default/1/1", autocomplete=source_choices()
+                say("setup.source"), value="simulated:default/1/1?steered", autocomplete=source_choices()
             )
-            self._bundle = ui.select(bundles, label=say("device.bundle"), value=next(iter(bundles)))
+            self._bundle = ui.select(bundles, label=say("device.bundle"), value=chosen)
             self._hand = ui.input(say("device.hand"), value="virtual", autocomplete=list(HANDS))
             self._arm_as = ui.input(say("device.arm_as"))
             for field in (self._source, self._bundle, self._hand, self._arm_as):

@@ -156,7 +156,7 @@ def hand_scene(look_from: tuple[float, float, float], look_at: tuple[float, floa
     scene = ui.scene(
         grid=False,
         background_color="#ffffff",
-        fps=25,
+        fps=20,
         click_events=[],
         camera=ui.scene.perspective_camera(fov=12, near=1.0, far=60),
     )

@@ -16,6 +16,8 @@ _APART = 0.95
 _SHARE = 0.55
 """Of what is left is done in a frame: nine tenths in three of them."""
 _THERE = 0.01
+_FIT_AT = (4, 20)
+"""Frames after a scene has come into sight: made out of sight it has no size, and browsers do not tell of a change."""
 RELAXED: Six = (0.0,) * 6
 
 
@@ -26,6 +28,7 @@ class TwoHands:
         self._is_target_left = is_target_left
         self._side: Side | None = None
         self._hands: tuple[HandModel, HandModel] | None = None
+        self._seen = 0
         self._wanted = self._now = (RELAXED, RELAXED)
         with ui.element("div").classes("nh-hands"):
             self._scene = hand_scene(look_from=(14.2, 0.0, 1.9), look_at=(0.0, 0.0, 0.66))
@@ -48,8 +51,11 @@ class TwoHands:
         )
         send(self._scene, calls)
 
-    def step(self) -> None:
+    def step(self, *, is_seen: bool = True) -> None:
         """Move on towards where they are to be; to be called every frame, which are more than views come."""
+        self._seen = self._seen + 1 if is_seen else 0
+        if self._seen in _FIT_AT:
+            self._scene.run_method("resize")
         if self._hands is None:
             return
         self._now = _nearer(self._now[0], self._wanted[0]), _nearer(self._now[1], self._wanted[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -129,7 +130,8 @@ class _Controls:
         who = self._console.who()
         self._say(say(f"rest.{request}.asked"), is_bad=False)
         try:
-            state = await run.io_bound(ask_rest, self._console.watch, request, who)
+            loop, console = asyncio.get_running_loop(), self._console
+            state = await loop.run_in_executor(console.resting, ask_rest, console.watch, request, who)
         except NervehandError as error:
             self._say(say(f"rest.{request}.failed", error=str(error)), is_bad=True)
         else:
@@ -146,7 +148,7 @@ class _Controls:
             self._said, self._outcome.visible = "", False
         failed = self._console.engines.reap()
         chosen = watch.chosen
-        is_lost = chosen is not None and not watch.is_connected
+        is_lost = chosen is not None and not watch.is_connected and not watch.is_complete
         self._banner.visible = is_lost or (failed is not None and not watch.is_connected)
         if is_lost and chosen is not None:
             key = "banner.ended" if watch.has_ended else "banner.lost"

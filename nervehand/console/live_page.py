@@ -83,7 +83,7 @@ class _LivePage:
     def _frame(self) -> None:
         seen = self._console.watch.live() if self._console.watch.kind == "run" else None
         self._empty.visible, self._full.visible = seen is None, seen is not None
-        self._hands.step()
+        self._hands.step(is_seen=seen is not None)
         if seen is None or seen[0] == self._serial:
             return
         self._serial, view = seen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 from nicegui import ui
 
@@ -12,7 +13,8 @@ from nervehand.console.files import file_url
 from nervehand.console.layout import card
 from nervehand.console.texts import TEXTS, say
 
-KINDS = ("report", "pdf", "bundle", "session")
+ORDER = ("report", "report_pdf", "decoder", "session", "report_json")
+"""The first of them is what a person should look at; the others are beside it."""
 
 
 class ResultCard:
@@ -32,6 +34,13 @@ class ResultCard:
         self._said.text = view.notice if view.phase is Phase.FAILED else say("result.hint")
         self._links.clear()
         with self._links:
-            for kind, path in view.files.items():
-                name = TEXTS.get(f"file.{kind}", kind)
-                ui.link(name, file_url(Path(path)), new_tab=True).classes("nh-link-button")
+            for kind in sorted(
+                view.files, key=lambda kind: ORDER.index(kind) if kind in ORDER else len(ORDER)
+            ):
+                link = ui.link(
+                    TEXTS.get(f"file.{kind}", kind), file_url(Path(view.files[kind])), new_tab=True
+                )
+                link.classes("nh-link-button" if kind == ORDER[0] else "nh-button nh-back")
+            if "decoder" in view.files:
+                bundle = quote(view.files["decoder"])
+                ui.link(say("result.try"), f"/device?bundle={bundle}").classes("nh-button nh-back")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import secrets
+import socket
 from functools import partial
 from pathlib import Path
 
 from nicegui import app, ui
 
+from firmware_bridge.errors import NervehandError
 from nervehand.console.access import Access
 from nervehand.console.addresses import is_loopback
 from nervehand.console.app import Console
@@ -36,7 +38,9 @@ def serve(
     watch: Watch | None = None,
 ) -> None:
     """Serve until the process is ended. `password` "" asks for none; `engine` "" watches what runs on this machine."""
+    require_free(host, port)
     chosen = watch or (Watch(partial(at, engine)) if engine else Watch())
+    folder = folder.resolve()
     console = Console(chosen, folder)
     for add in (add_live_page, add_calibrate_page, add_sessions_page, add_decoders_page, add_device_page):
         add(console)
@@ -60,3 +64,16 @@ def serve(
             host
         ),  # what never leaves the machine is not worth the processor's time
     )
+
+
+def require_free(host: str, port: int) -> None:
+    """NervehandError where something serves there already, or the address is not this machine's."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(address)
+    except OSError as error:
+        raise NervehandError(
+            f"{host}:{port} cannot be served ({error.strerror}): give another --port-number or --host"
+        ) from None

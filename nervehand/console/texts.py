@@ -275,9 +275,11 @@ TEXTS: dict[str, str] = {
     "result.title": "Result",
     "result.hint": "The report says how good the decoder is, and what to do next.",
     "file.report": "Report",
+    "file.report_pdf": "Report to print (PDF)",
+    "file.report_json": "All numbers (JSON)",
+    "result.try": "Try the decoder",
     "file.html": "Report",
     "file.pdf": "Report to print (PDF)",
-    "file.bundle": "Decoder",
     "file.decoder": "Decoder",
     "file.session": "Session",
     # sessions

@@ -8,7 +8,7 @@ from functools import partial
 from nicegui import ui
 
 from calibration.view import CalibrationView, TrialView
-from nervehand.console.calibrating import lag_words, movement_words
+from nervehand.console.calibrating import buttons_of, lag_words, movement_words
 from nervehand.console.texts import say
 
 MOST = 60
@@ -30,7 +30,7 @@ class TrialList:
     def __init__(self, ask: Callable[[str, int], Awaitable[None]]) -> None:
         self._ask = ask
         self._counts = ui.label("").classes("nh-note")
-        self._rows: dict[int, tuple[TrialView, ui.element]] = {}
+        self._rows: dict[int, tuple[tuple[TrialView, bool], ui.element]] = {}
         with (
             ui.element("div")
             .classes("nh-trials")
@@ -47,11 +47,12 @@ class TrialList:
             out=sum(trial.state in ("left out", "redone") for trial in made),
         )  # fmt: skip
         shown = made[-MOST:]
+        can_change = bool(buttons_of(view))
         for number in self._rows.keys() - {trial.number for trial in shown}:
             self._rows.pop(number)[1].delete()
         for trial in shown:
             kept = self._rows.get(trial.number)
-            if kept is not None and kept[0] == trial:
+            if kept is not None and kept[0] == (trial, can_change):
                 continue
             if kept is None:
                 with self._list:
@@ -62,17 +63,17 @@ class TrialList:
                 row.clear()
             row.classes(replace=f"nh-trial nh-trial-{trial.state.replace(' ', '-')}").props('role="listitem"')
             with row:
-                self._fill(trial)
-            self._rows[trial.number] = trial, row
+                self._fill(trial, can_change=can_change)
+            self._rows[trial.number] = (trial, can_change), row
 
-    def _fill(self, trial: TrialView) -> None:
+    def _fill(self, trial: TrialView, *, can_change: bool) -> None:
         ui.label(str(trial.number)).classes("nh-trial-number")
         with ui.element("div").classes("nh-trial-what"):
             ui.label(movement_words(trial.movement)).classes("nh-trial-name")
             ui.label("; ".join(trial.reasons) or lag_words(trial.lag_ms)).classes("nh-trial-why")
         ui.label(say(f"trial.{trial.state}")).classes("nh-pill")
         with ui.element("div").classes("nh-trial-actions"):
-            for name in _ACTIONS.get(trial.state, ()):
+            for name in _ACTIONS.get(trial.state, ()) if can_change else ():
                 made = ui.button(
                     say(f"trial.{name}"), on_click=partial(self._ask, name, trial.number), color=None
                 )

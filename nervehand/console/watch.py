@@ -6,7 +6,6 @@ One for all pages: however many tabs are open, an engine has one watcher.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections import deque
@@ -15,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar, cast
 
-from calibration.view import CalibrationView
+from calibration.view import CalibrationView, Phase
 from firmware_bridge.errors import LinkError, NervehandError
 from firmware_bridge.port import Entry, PortClient, running
 from nervehand.console.history import SignalHistory
@@ -23,6 +22,7 @@ from nervehand.console.views import NOWHERE, LiveView, Six, calibration_view, li
 
 LOOK_S = 1.0
 FOLLOW_S = 0.03
+LOST_S = 5.0
 CONNECT_S = 3.0
 MOST_NAMES = 8
 """So many people's links to an engine are kept; the one unused for longest makes room."""
@@ -71,8 +71,8 @@ class Watch:
         self._over = threading.Event()
         self._entries: tuple[Entry, ...] = ()
         self._chosen: Entry | None = None
-        self._by_hand = False
         self._client: PortClient | None = None
+        self._there_s = 0.0
         self._asking: dict[str, PortClient] = {}
         self._parsed: dict[str, tuple[int, object]] = {}
         self._done: deque[Done] = deque(maxlen=MOST_DONE)
@@ -98,7 +98,9 @@ class Watch:
             if thread.is_alive():
                 thread.join()
         with self._lock:
-            self._unlink()
+            links = self._unlinked()
+        for one in links:
+            one.close()
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -129,7 +131,6 @@ class Watch:
         found = next((entry for entry in self._entries if entry.address == address), None)
         if found is None:
             raise NervehandError(f"no engine answers at {address}: look for engines again")
-        self._by_hand = True
         self._watch(found)
 
     @property
@@ -144,19 +145,24 @@ class Watch:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the process of the watched engine is there no more."""
-        try:
-            if self._chosen is not None and self._chosen.pid:
-                os.kill(self._chosen.pid, 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:  # it lives, as somebody else's
+        """Whether the process of the watched engine is there no more; of another machine's that is not known."""
+        if self._chosen is None or not self._chosen.pid:
             return False
-        return False
+        try:
+            stat = Path(f"/proc/{self._chosen.pid}/stat").read_text()
+        except OSError:
+            return True
+        return stat.rpartition(")")[2].split()[0] == "Z"
 
     def live(self) -> tuple[int, LiveView] | None:
         """What a run shows, with the last seconds of its signals, and its serial number."""
         return self._seen("live", self._with_history)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether what is watched is a calibration that came to its end, and so has nothing more to say."""
+        seen = self.calibration() if self.kind == "calibration" else None
+        return seen is not None and seen[1].phase in (Phase.DONE, Phase.FAILED)
 
     def hand(self) -> tuple[str, str] | None:
         """What a run's gate is doing and why, and the state of its link: told also while no samples come."""
@@ -199,28 +205,30 @@ class Watch:
         self._done.append(Done(time.time(), who, request, about, error))
 
     def look(self) -> None:
-        """Look for engines once, and watch one where none is watched."""
-        entries = self._look()
-        with self._lock:
-            self._entries = entries
-            is_there = any(self._is_chosen(entry) for entry in entries)
-            if is_there:
-                if self._client is None:
-                    self._watch(next(entry for entry in entries if self._is_chosen(entry)))
-                return
-            if entries and not (self._by_hand and self.is_connected):
-                self._by_hand = False
-                self._watch(max(entries, key=lambda entry: entry.pid))
+        """Look for engines once, and watch one where none is watched.
+
+        One whose link is lost is still the one that is watched, until its process has ended or LOST_S are over.
+        """
+        self._entries = entries = self._look()
+        again = next((entry for entry in entries if self._is_chosen(entry)), None)
+        if again is not None and self._client is None:
+            self._watch(again)
+        if again is not None or self.is_connected:
+            self._there_s = time.monotonic()
+        elif entries and (self.chosen is None or self.has_ended or time.monotonic() > self._there_s + LOST_S):
+            self._watch(max(entries, key=lambda entry: entry.pid))
 
     def _is_chosen(self, entry: Entry) -> bool:
         chosen = self._chosen
         return chosen is not None and (entry.address, entry.pid) == (chosen.address, chosen.pid)
 
     def _watch(self, entry: Entry) -> None:
+        client = self._linked(entry.address, WATCHER)  # which may take a while: nobody waits for it
         with self._lock:
-            self._unlink()
-            self._chosen = entry
-            self._client = self._linked(entry.address, WATCHER)
+            before = self._unlinked()
+            self._chosen, self._client = entry, client
+        for one in before:
+            one.close()
 
     def _linked(self, address: str, who: str) -> PortClient | None:
         """A link, or None where the engine has ended between being found and being asked."""
@@ -234,18 +242,26 @@ class Watch:
         return client
 
     def _asking_as(self, who: str) -> PortClient:
+        """Somebody's own link to the watched engine. It is made without the lock, so that a stop waits for nobody."""
         with self._lock:
-            if self._chosen is None:
-                raise LinkError("no engine runs: start one on the page Device or Calibrate")
+            chosen = self._chosen
             client = self._asking.pop(who, None)
-            if client is None:
-                client = self._linked(self._chosen.address, who)
-            if client is None:
-                raise LinkError(f"the engine at {self._chosen.address} does not answer: it may have ended")
-            self._asking[who] = client  # the last one is the newest used
+            if client is not None:
+                self._asking[who] = client  # the last one is the newest used
+                return client
+        if chosen is None:
+            raise LinkError("no engine runs: start one on the page Device or Calibrate")
+        client = self._linked(chosen.address, who)
+        if client is None:
+            raise LinkError(f"the engine at {chosen.address} does not answer: it may have ended")
+        with self._lock:
+            unused = [self._asking.pop(who)] if who in self._asking else []
+            self._asking[who] = client
             if len(self._asking) > MOST_NAMES:
-                self._asking.pop(next(iter(self._asking))).close()
-            return client
+                unused.append(self._asking.pop(next(iter(self._asking))))
+        for one in unused:
+            one.close()
+        return client
 
     def _seen(self, topic: str, parse: Callable[[Mapping[str, object]], V]) -> tuple[int, V] | None:
         client = self._client
@@ -272,14 +288,14 @@ class Watch:
         truth = self.intended if self.is_steered else view.truth
         return replace(view, channels=channels, truth=truth)
 
-    def _unlink(self) -> None:
-        for client in (self._client, *self._asking.values()):
-            if client is not None:
-                client.close()
+    def _unlinked(self) -> list[PortClient]:
+        """Forget what is watched; the links to it, to be closed."""
+        links = [client for client in (self._client, *self._asking.values()) if client is not None]
         self._client = None
         self._asking.clear()
         self._parsed.clear()
         self._history, self.intended = SignalHistory(), NOWHERE
+        return links
 
     def _every(self, seconds: float, action: Callable[[], None]) -> None:
         while not self._over.wait(seconds):

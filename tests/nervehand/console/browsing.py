@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from selenium.webdriver import Chrome
     from selenium.webdriver.remote.webelement import WebElement
 
-PATIENCE_S = 40.0
+PATIENCE_S = 90.0
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars", "--enable-unsafe-swiftshader",
     "--use-gl=angle", "--use-angle=swiftshader", "--disable-background-networking", "--disable-component-update",
@@ -71,6 +71,13 @@ class Browser:
         """The button or link with that text or label, once it can be pressed."""
         from selenium.common.exceptions import (
             ElementClickInterceptedException,
+            ElementNotInteractableException,
+            StaleElementReferenceException,
+        )
+
+        changed = (
+            ElementClickInterceptedException,
+            ElementNotInteractableException,
             StaleElementReferenceException,
         )
 
@@ -81,8 +88,8 @@ class Browser:
                         self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", one)
                         one.click()
                         return True
-            except (StaleElementReferenceException, ElementClickInterceptedException):
-                return False  # the page was changed meanwhile
+            except changed:  # the page was another one a moment later
+                return False
             return False
 
         self.until(pressed, f"a button {name!r}", patience_s)
@@ -97,10 +104,20 @@ class Browser:
 
     def choose(self, label: str, option: str) -> None:
         """Of a field's options the one with that text."""
-        named = [one for one in self.all(".q-select") if label in one.text.splitlines()]
-        assert named, f"no field {label!r} with options"
-        named[0].click()
-        self.press(option, ".q-item")
+        from selenium.common.exceptions import ElementClickInterceptedException
+
+        def chosen() -> bool:
+            field = next(one for one in self.all(".q-select") if label in one.text.splitlines())
+            if option in field.text:
+                return True
+            try:
+                field.click()
+                self.press(option, ".q-item", patience_s=3.0)
+            except (AssertionError, ElementClickInterceptedException):  # the last list is just being closed
+                return False
+            return False
+
+        self.until(chosen, f"{option!r} of {label!r}")
 
     def keys(self, *keys: str) -> None:
         """On the keyboard, wherever the focus is."""
@@ -136,16 +153,35 @@ class Browser:
                 urls.append(message["params"]["url"])
         return urls
 
+    def received(self) -> tuple[int, int]:
+        """How many messages the page's socket has received since this was asked last, and their bytes."""
+        n = n_bytes = 0
+        for entry in self.driver.get_log("performance"):
+            message = json.loads(entry["message"])["message"]
+            if message["method"] == "Network.webSocketFrameReceived":
+                n += 1
+                n_bytes += len(message["params"]["response"]["payloadData"])
+        return n, n_bytes
+
+    def frames_per_s(self, seconds: float = 3.0) -> float:
+        """How often the browser draws."""
+        script = (
+            "const [ms, done] = arguments; let n = 0; const start = performance.now(); const f = t => "
+            "{ n++; t - start < ms ? requestAnimationFrame(f) : done(1000 * n / (t - start)) };"
+            "requestAnimationFrame(f)"
+        )
+        return float(self.driver.execute_async_script(script, 1000 * seconds))
+
     def complaints(self) -> list[str]:
         """What the browser's console holds of errors."""
         return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
 
     def picture(self, path: Path) -> None:
-        """What is seen, as a PNG of few colours."""
+        """What is seen, as a PNG of 256 colours."""
         from PIL import Image
 
         image = Image.open(io.BytesIO(self.driver.get_screenshot_as_png())).convert("RGB")
-        image.quantize(colors=128, dither=Image.Dither.NONE).save(path, optimize=True)
+        image.quantize(colors=256, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 @contextmanager

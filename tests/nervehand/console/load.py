@@ -1,15 +1,20 @@
-"""What open tabs cost: `python -m tests.nervehand.console.load`, on a machine that does nothing else.
+"""What open pages cost: `python -m tests.nervehand.console.load`, on a machine that does nothing else.
 
-A live run of the simulated person, decoded without a hand, is timed with no tab, with one, with twenty, and with twenty
-in a browser that stands still; in turns, so that what else the machine does is the same for all. The browser yields to
-everything (nice 19): it belongs on another computer. Of the console its processor time, its messages and their bytes.
+A live run of the simulated person, decoded without a hand, is timed without a page, with one, with twenty, and with
+twenty that take nothing (their process is stopped), in turns, so that what else the machine does is the same for all.
+A page here is its socket: it is loaded, connects and takes all messages as a browser does, and draws nothing, because a
+browser belongs on another computer, or on a processor for graphics. Of the console: its processor time. Of one page in
+a real Chromium: messages, bytes and drawn frames.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
+import multiprocessing
 import os
+import re
 import shutil
 import signal
 import statistics
@@ -17,18 +22,85 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
+import uuid
+from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tests.nervehand.console.browsing import Browser, open_browser
+from tests.nervehand.console.browsing import open_browser
 from tests.nervehand.console.conftest import BUNDLE, Place, answers
 
+if TYPE_CHECKING:
+    import socketio
+
 CONDITIONS = {
-    "no tab": (0, False),
-    "1 tab": (1, False),
-    "20 tabs": (20, False),
-    "20 tabs that stand still": (20, True),
+    "no page": (0, False),
+    "1 page": (1, False),
+    "20 pages": (20, False),
+    "20 pages, stopped": (20, True),
 }
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+PORT = 8399
+MOST_TRIES = 10
+
+
+async def page(url: str, connected: asyncio.Queue[None]) -> None:
+    """One page at the live run, which tells once it is connected."""
+    import socketio
+
+    for _ in range(MOST_TRIES):
+        try:
+            socket = await connect(url)
+        except (
+            socketio.exceptions.ConnectionError,
+            OSError,
+        ):  # the console is still clearing the last ones away
+            await asyncio.sleep(1.0)
+            continue
+        connected.put_nowait(None)
+        await socket.wait()
+        return
+    raise AssertionError("a page was not taken")
+
+
+async def connect(url: str) -> socketio.AsyncClient:
+    """As a browser connects: the page's text names its client and its scene."""
+    import socketio
+
+    text = await asyncio.to_thread(lambda: urllib.request.urlopen(url).read().decode())
+    found = re.search(r"'client_id': '([^']+)'", text)
+    assert found is not None
+    client_id = found[1]
+    scenes = re.findall(r'"(\d+)":\{"tag":"[^"]*scene[^"]*".*?"listener_id":"([^"]+)","type":"init"', text)
+    assert scenes
+    socket = socketio.AsyncClient(reconnection=False)
+    query = f"client_id={client_id}&tab_id={uuid.uuid4()}&document_id={uuid.uuid4()}&next_message_id=0"
+    await socket.connect(
+        f"{url}?{query}&implicit_handshake=true",
+        transports=["websocket"],
+        socketio_path="/_nicegui_ws/socket.io",
+    )
+    for element, listener in scenes:
+        await socket.emit(
+            "event", {"id": int(element), "client_id": client_id, "listener_id": listener, "args": []}
+        )
+    return socket
+
+
+def pages(url: str, n: int, is_open: Event) -> None:
+    """A process of that many pages."""
+
+    async def all_of_them() -> None:
+        connected: asyncio.Queue[None] = asyncio.Queue()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(n):
+                group.create_task(page(url, connected))
+            for _ in range(n):
+                await connected.get()
+            is_open.set()
+
+    asyncio.run(all_of_them())
 
 
 def processor_s(pid: int) -> float:
@@ -36,102 +108,87 @@ def processor_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) * TICK_S
 
 
-def steal_s() -> float:
-    return int(Path("/proc/stat").read_text().split("\n")[0].split()[8]) * TICK_S
-
-
-def family(pid: int) -> list[int]:
-    """A process and all that it has started."""
-    found = [pid]
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        found += family(int(child))
-    return found
-
-
-def timed(place: Place, seconds: float, console_pid: int) -> dict[str, float]:
+def timed(place: Place, seconds: float, console_pid: int, n: int, is_stopped: bool) -> dict[str, float]:
     """One run's latencies in ms, and the console's share of a processor meanwhile."""
     words = ["-m", "nervehand", "run", "simulated:default/1/1", "--bundle", str(BUNDLE), "--hand", "none"]
     words += ["--port", "127.0.0.1:0", "--json", "--seconds", str(seconds)]
+    is_open = multiprocessing.Event()
+    viewers = multiprocessing.Process(target=pages, args=(place.url + "/", n, is_open))
+    if n:
+        viewers.start()
+        assert is_open.wait(60)
     with subprocess.Popen(
         [sys.executable, *words], env=place.environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as engine:
         while not place.engine_pids():
             time.sleep(0.05)
+        if is_stopped and viewers.pid is not None:
+            os.kill(viewers.pid, signal.SIGSTOP)
         before, since = processor_s(console_pid), time.monotonic()
         time.sleep(seconds * 0.8)
         share = (processor_s(console_pid) - before) / (time.monotonic() - since)
         assert engine.stdout is not None
         said = json.loads(engine.stdout.read())
-    return {
-        "p50": said["latency_decided_p50_us"] / 1e3, "p95": said["latency_decided_p95_us"] / 1e3,
-        "p99": said["latency_decided_p99_us"] / 1e3, "console": 100 * share,
-    }  # fmt: skip
-
-
-def tabs(browser: Browser, n: int) -> None:
-    """That many tabs at the live page; the first one is empty where there is none."""
-    while len(browser.driver.window_handles) > max(n, 1):
-        browser.driver.switch_to.window(browser.driver.window_handles[-1])
-        browser.driver.close()
-    browser.driver.switch_to.window(browser.driver.window_handles[0])
-    browser.driver.get("about:blank" if n == 0 else place_url(browser))
-    while len(browser.driver.window_handles) < n:
-        browser.driver.switch_to.new_window("tab")
-        browser.driver.get(place_url(browser))
-
-
-def place_url(browser: Browser) -> str:
-    return browser.url + "/"
+    if n:
+        viewers.kill()
+        viewers.join()
+    times = {name: said[f"latency_decided_{name}_us"] / 1e3 for name in ("p50", "p95", "p99")}
+    return times | {"console": 100 * share}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    assert binary is not None
-    assert driver is not None
     with tempfile.TemporaryDirectory() as temporary:
         runtime, folder = Path(temporary) / "runtime", Path(temporary) / "data"
         runtime.mkdir(mode=0o700)
         folder.mkdir()
-        place = Place(folder, "http://127.0.0.1:8399", os.environ | {"XDG_RUNTIME_DIR": str(runtime)})
+        place = Place(folder, f"http://127.0.0.1:{PORT}", os.environ | {"XDG_RUNTIME_DIR": str(runtime)})
         try:
-            console = place.start("-m", "tests.nervehand.console.serving", "8399", str(folder))
+            console = place.start("-m", "tests.nervehand.console.serving", str(PORT), str(folder))
             answers(place.url)
-            with open_browser(binary, driver, place.url, 1280, 900) as browser:
-                measure(place, browser, console.pid, options.seconds, options.rounds)
+            measure(place, console.pid, options.seconds, options.rounds)
+            one_page(place, options.seconds)
         finally:
             place.end()
 
 
-def measure(place: Place, browser: Browser, console_pid: int, seconds: float, rounds: int) -> None:
-    driver_pid = browser.driver.service.process.pid
+def measure(place: Place, console_pid: int, seconds: float, rounds: int) -> None:
     found: dict[str, list[dict[str, float]]] = {name: [] for name in CONDITIONS}
     for _ in range(rounds):
-        for name, (n, is_still) in CONDITIONS.items():
-            tabs(browser, n)
-            pids = family(driver_pid)
-            for pid in pids:
-                os.setpriority(os.PRIO_PROCESS, pid, 19)
-            if is_still:
-                for pid in pids[1:]:
-                    os.kill(pid, signal.SIGSTOP)
-            stolen = steal_s()
-            row = timed(place, seconds, console_pid)
-            row["steal"] = 100 * (steal_s() - stolen) / seconds
-            found[name].append(row)
-            for pid in pids[1:] if is_still else ():
-                os.kill(pid, signal.SIGCONT)
-            print(f"{name:26}", "  ".join(f"{key} {value:7.2f}" for key, value in row.items()), flush=True)
-    print(
-        f"\nmedians of {rounds} runs of {seconds:g} s; ms from a sample's arrival to its decision, and % of a processor"
-    )
+        for name, (n, is_stopped) in CONDITIONS.items():
+            found[name].append(timed(place, seconds, console_pid, n, is_stopped))
+            print(described(name, found[name][-1]), flush=True)
+    print(f"\nmedians of {rounds} runs of {seconds:g} s: ms from arrival to decision, and % of a processor")
     for name, rows in found.items():
-        medians = {key: statistics.median(row[key] for row in rows) for key in rows[0]}
-        print(f"{name:26}", "  ".join(f"{key} {value:7.2f}" for key, value in medians.items()))
+        print(described(name, {key: statistics.median(row[key] for row in rows) for key in rows[0]}))
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
+
+
+def described(name: str, row: dict[str, float]) -> str:
+    return f"{name:18}" + "".join(f"  {key} {value:8.2f}" for key, value in row.items())
+
+
+def one_page(place: Place, seconds: float) -> None:
+    """What a page receives of a hand that moves, and how often its browser draws."""
+    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if binary is None or driver is None:
+        print("no chromium here")
+        return
+    engine = place.run("simulated:default/1/1")
+    with open_browser(binary, driver, place.url, 1280, 900) as browser:
+        browser.go("/")
+        browser.reads("armed", ".nh-facts")
+        browser.received()
+        time.sleep(seconds)
+        n, n_bytes = browser.received()
+        drawn = browser.frames_per_s()
+        print(
+            f"a page: {n / seconds:.0f} messages, {n_bytes / seconds / 1e3:.0f} kB, {drawn:.0f} frames a second"
+        )
+    engine.terminate()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import contextlib
 from collections.abc import Callable
 
 import pytest
@@ -14,7 +14,8 @@ pytestmark = pytest.mark.slow
 
 OpenPage = Callable[..., Browser]
 Picture = Callable[[Browser, str], None]
-FIT_S = 300.0
+START_S = 120.0
+FIT_S = 900.0
 """The last fit and the report take a minute on an idle machine."""
 TAB, ENTER = "\ue004", "\ue007"
 
@@ -77,17 +78,18 @@ def test_a_whole_calibration_from_begin_to_a_hand_that_moves(
     browser.write("Repetitions", "2")
     browser.reads("16 trials")
     browser.press("Begin")
-    browser.reads("Able hand:", ".nh-h1", 90)
+    browser.reads("Able hand:", ".nh-h1", START_S)
     while "Ready?" not in browser.text(".nh-h1"):  # five poses of the able hand
-        if "Able hand:" in browser.text(".nh-h1"):
-            browser.press("Pose held")
-        time.sleep(0.3)
+        with contextlib.suppress(AssertionError):  # it is being measured, or was the last one
+            browser.press("Pose held", patience_s=1.0)
     assert browser.bones()
     browser.press("Start")
     browser.reads("Hold:", ".nh-h1")
     at_rest = browser.bones()
     browser.until(lambda: browser.bones() != at_rest, "a cue that moves")
     browser.reads("good", ".nh-trials")
+    browser.until(lambda: not browser.all(".q-notification"), "nothing before the page")
+    browser.reads("Hold:", ".nh-h1")
     browser.driver.execute_script("window.scrollTo(0, 0)")
     picture(browser, "calibrate")
     browser.driver.refresh()  # in the middle of it
@@ -113,7 +115,6 @@ def test_a_whole_calibration_from_begin_to_a_hand_that_moves(
     picture(browser, "sessions")
     browser.go("/decoders")
     browser.reads("decoder.nhb")
-    picture(browser, "decoders")
 
     browser.go("/device")
     browser.write("Nerve signals from", "simulated:default/1/0?steered")
@@ -123,7 +124,7 @@ def test_a_whole_calibration_from_begin_to_a_hand_that_moves(
     browser.reads("live run", ".nh-list")
     picture(browser, "device")
     browser.go("/")
-    browser.until(lambda: "armed" in browser.text(".nh-facts"), "an armed gate", 90)
+    browser.until(lambda: "armed" in browser.text(".nh-facts"), "an armed gate", START_S)
     browser.press("Fist")
     browser.reads("fist", ".nh-gesture")
     made = browser.bones()

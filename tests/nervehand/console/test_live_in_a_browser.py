@@ -39,6 +39,17 @@ def test_a_steered_person_moves_the_hand_on_the_page(
     assert browser.complaints() == []
 
 
+def test_a_page_that_was_there_before_its_engine_shows_the_hand_too(
+    place: Place, open_page: OpenPage
+) -> None:
+    browser = open_page("/")
+    browser.reads("No decoder is running")
+    place.run("simulated:default/1/1?steered")
+    browser.reads("armed", ".nh-facts")
+    width = "return document.querySelector('.nh-scene canvas').clientWidth"
+    browser.until(lambda: browser.driver.execute_script(width) > 300, "a hand that is wide enough to be seen")
+
+
 def test_every_page_can_be_seen_and_asks_nobody_else_for_anything(
     place: Place, open_page: OpenPage, picture: Picture
 ) -> None:
@@ -76,7 +87,8 @@ def test_stop_on_the_page_and_by_the_space_bar_stops_the_guard(place: Place, ope
     browser = open_page("/calibrate")
     browser.until(lambda: "Gate armed" in browser.text(".nh-footer"), "an armed gate", 60)
     browser.press("STOP")
-    browser.reads("Gate holding (stop requested)", ".nh-footer")
+    browser.reads("Stopped by operator", ".nh-outcome")
+    browser.until(lambda: "Gate armed" not in browser.text(".nh-footer"), "a gate that is not armed")
     browser.reads("operator: stop", ".nh-footer")
 
 
@@ -92,7 +104,8 @@ def test_a_space_stops_although_a_button_has_the_focus_and_presses_nothing(
             break
     assert browser.focused() == "Examine"
     browser.keys(" ")
-    browser.reads("Gate holding (stop requested)", ".nh-footer")
+    browser.reads("Stopped by operator", ".nh-outcome")
+    browser.until(lambda: "Gate armed" not in browser.text(".nh-footer"), "a gate that is not armed")
     assert "Python" not in browser.text(".nh-found")
 
 

@@ -50,7 +50,15 @@ def name_of(call: ast.Call) -> str:
     return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
 
 
-ALLOWED = {"wrist flexion", "wrist extension", "console look", "console follow", "left out", "sample to"}
+ALLOWED = {
+    "wrist flexion",
+    "wrist extension",
+    "console look",
+    "console follow",
+    "console rest",
+    "left out",
+    "sample to",
+}
 """Names of movements, states, stages and threads: keys, not words."""
 
 
