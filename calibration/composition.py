@@ -83,7 +83,8 @@ def compose(
     rng: np.random.Generator,
     n_trials: int | None = None,
 ) -> Composed | None:
-    """`n_trials` (None: N_COMPOSED) trials composed of the `pieces`; None where these have no rest or nothing that can be put together.
+    """`n_trials` (None: N_COMPOSED) trials composed of the `pieces`; None where these have no rest or nothing that can
+    be put together.
 
     `features` (n, f) of windows of `window_samples`, not normalised, with columns `names`, channel-major; `truth`
     (n, 6) the positions in the order of DOF_NAMES.

@@ -82,7 +82,7 @@ BASIC_MOVEMENTS: tuple[Movement, ...] = (
     Movement("wrist extension", (0, 0, 0, 0, 0, -1)),
 )
 """Five fingers, one grasp, and the wrist both ways."""
-DEFAULT_MOVEMENTS: tuple[Movement, ...] = (
+COMBINED_MOVEMENTS: tuple[Movement, ...] = (
     *BASIC_MOVEMENTS,
     Movement("thumb and middle", (1, 0, 1, 0, 0, 0)),
     Movement("index and ring", (0, 1, 0, 1, 0, 0)),
@@ -90,8 +90,8 @@ DEFAULT_MOVEMENTS: tuple[Movement, ...] = (
     Movement("fist, wrist back", (1, 1, 1, 1, 1, -1)),
     Movement("point, wrist bent", (1, 0, 1, 1, 1, 1)),
 )
-"""With the fist as the only combination a decoder learns "one finger, or all". Pairs of fingers that are no neighbours,
-each finger in and out of one, and the wrist both ways with fingers, so that other combinations can be decoded too."""
+"""And combinations of them: fingers that are no neighbours, and the wrist both ways with fingers. Training composes
+others from the single movements as well (`calibration.composition`), so these are for who wants them measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class Paradigm:
 
     kind: Kind = "mirrored"
     repetitions: int = 10
-    movements: tuple[Movement, ...] = DEFAULT_MOVEMENTS
+    movements: tuple[Movement, ...] = BASIC_MOVEMENTS
     timing: Timing = field(default_factory=Timing)
     is_self_paced: bool = False
     most_redone: int = 3

@@ -37,6 +37,10 @@ def console(
             help="Watch the run or calibration served there, on this machine or another, and no other.",
         ),
     ] = "",
+    steps: Annotated[
+        int | None,
+        typer.Option(help="Of training in calibrations that begin here: fewer are faster, and worse.", min=1),
+    ] = None,
     is_opened: Annotated[bool, typer.Option("--open", help="Open a browser.")] = False,
 ) -> None:  # fmt: skip
     """Watch and steer live runs and calibrations in a browser. They run on when this ends."""
@@ -57,7 +61,7 @@ def console(
         raise NervehandError(
             'the console needs nicegui: python -m pip install "nervehand[console]"'
         ) from error
-    serve(host, port_number, folder, password, is_opened=is_opened, engine=engine)
+    serve(host, port_number, folder, password, is_opened=is_opened, engine=engine, steps=steps)
 
 
 def given_password(path: Path | None) -> str:

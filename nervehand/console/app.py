@@ -25,6 +25,8 @@ class Console:
     watch: Watch
     folder: Path
     engines: Engines = field(default_factory=Engines)
+    steps: int | None = None
+    """Of training in calibrations that begin here, None as many as the data ask for."""
     dismissed: Entry | None = None
     """A calibration that is over and has been looked at: the page is ready for the next."""
     resting: ThreadPoolExecutor = field(default_factory=partial(ThreadPoolExecutor, 8, "console rest"))

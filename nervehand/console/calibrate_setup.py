@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nicegui import ui
 
-from calibration.paradigm import BASIC_MOVEMENTS, DEFAULT_MOVEMENTS, KINDS, Paradigm, Timing, paradigm_text
+from calibration.paradigm import BASIC_MOVEMENTS, COMBINED_MOVEMENTS, KINDS, Paradigm, Timing, paradigm_text
 from firmware_bridge.errors import NervehandError
 from nervehand.console.app import Console
 from nervehand.console.finding import source_choices, truth_choices
@@ -17,7 +17,7 @@ from nervehand.console.layout import attempt, button
 from nervehand.console.texts import say
 
 SIDES = ("left", "right")
-SETS = {"combined": DEFAULT_MOVEMENTS, "basic": BASIC_MOVEMENTS}
+SETS = {"combined": COMBINED_MOVEMENTS, "basic": BASIC_MOVEMENTS}
 PACES = {
     "normal": Timing(),
     "slow": Timing(rest_s=2.4, move_s=0.6, hold_s=2.0, round_rest_s=6.0),
@@ -61,7 +61,7 @@ class Setup:
                 self._source = _address("setup.source", source_choices(), SIMULATED)
                 self._truth = _address("setup.truth", truth_choices(), SIMULATED)
                 self._kind = _choice("setup.kind", {kind: say(f"kind.{kind}") for kind in KINDS}, "mirrored")
-                self._set = _choice("setup.set", {name: say(f"set.{name}") for name in SETS}, "combined")
+                self._set = _choice("setup.set", {name: say(f"set.{name}") for name in SETS}, "basic")
                 paces = {name: say(f"pace.{name}") for name in (*PACES, "own")}
                 self._pace = _choice("setup.pace", paces, "normal")
                 self._repetitions = ui.number(
@@ -104,7 +104,7 @@ class Setup:
                 ) from None
             words = CalibrationPlan(
                 source=str(self._source.value).strip(), truth=truth, side=str(self._side.value), paradigm=plan,
-                subject=str(self._subject.value).strip(), out=folder,
+                subject=str(self._subject.value).strip(), out=folder, steps=self._console.steps,
             ).words()  # fmt: skip
             self._console.engines.start(words)
 

@@ -46,11 +46,14 @@ class CalibrationPlan:
     paradigm: Path
     subject: str
     out: Path
+    steps: int | None = None
+    """Of training, None as many as the data ask for."""
 
     def words(self) -> list[str]:
         """The command's words after `nervehand`."""
         words = ["calibrate", "--source", self.source, *(["--truth", self.truth] if self.truth else [])]
         words += ["--side", self.side, "--paradigm", str(self.paradigm), "--subject", self.subject]
+        words += [] if self.steps is None else ["--steps", str(self.steps)]
         return [*words, "--out", str(self.out), "--port", ANY_PORT, "--headless"]
 
 

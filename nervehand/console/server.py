@@ -36,12 +36,14 @@ def serve(
     is_opened: bool,
     engine: str = "",
     watch: Watch | None = None,
+    steps: int | None = None,
 ) -> None:
-    """Serve until the process is ended. `password` "" asks for none; `engine` "" watches what runs on this machine."""
+    """Serve until the process is ended. `password` "" asks for none; `engine` "" watches what runs on this machine;
+    `steps` of training in calibrations that begin here, None as many as the data ask for."""
     require_free(host, port)
     chosen = watch or (Watch(partial(at, engine)) if engine else Watch())
     folder = folder.resolve()
-    console = Console(chosen, folder)
+    console = Console(chosen, folder, steps=steps)
     for add in (add_live_page, add_calibrate_page, add_sessions_page, add_decoders_page, add_device_page):
         add(console)
     serve_files(folder)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calibration.paradigm import (
-    DEFAULT_MOVEMENTS,
+    COMBINED_MOVEMENTS,
     FIVE_FINGERS,
     Kind,
     Movement,
@@ -27,7 +27,7 @@ from firmware_bridge.errors import NervehandError
 
 @given(seed=st.integers(0, 50), n=st.integers(2, 13))
 def test_every_round_holds_every_movement_once_and_none_twice_in_a_row(seed: int, n: int) -> None:
-    paradigm = Paradigm(movements=DEFAULT_MOVEMENTS[:n], seed=seed)
+    paradigm = Paradigm(movements=COMBINED_MOVEMENTS[:n], seed=seed)
     orders = [paradigm.round_order(number) for number in range(1, 6)]
     assert all(sorted(order) == list(range(n)) for order in orders)
     assert all(a[-1] != b[0] for a, b in pairwise(orders))
@@ -87,7 +87,7 @@ def test_a_file_may_say_only_what_differs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("repetitions = 0", "0 repetitions of 13 movements"),
+        ("repetitions = 0", "0 repetitions of 8 movements"),
         ("kind = 'mirror'", "paradigm.kind is 'mirror': give one of mirrored, mimic, tracking"),
         ("[timing]\nhold_s = 0.1", r"timing.hold_s is 0.1 s: give 0.3 to 60"),
         ("speed = 1", "paradigm has no speed"),

@@ -135,5 +135,5 @@ def test_what_cannot_be_done_is_one_clear_line(words: list[str], said: str, tmp_
 def test_a_paradigm_is_written_to_be_changed(tmp_path: Path) -> None:
     path = tmp_path / "p.toml"
     done = nervehand("paradigm", str(path), "--repetitions", "3")
-    assert "13 movements, 3 times" in done.stdout
+    assert "8 movements, 3 times" in done.stdout
     assert "repetitions = 3" in path.read_text()

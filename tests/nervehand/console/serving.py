@@ -18,4 +18,12 @@ def own() -> tuple[Entry, ...]:
 
 
 if __name__ == "__main__":
-    serve("127.0.0.1", int(sys.argv[1]), Path(sys.argv[2]), "", is_opened=False, watch=Watch(look=own))
+    serve(
+        "127.0.0.1",
+        int(sys.argv[1]),
+        Path(sys.argv[2]),
+        "",
+        is_opened=False,
+        watch=Watch(look=own),
+        steps=120,
+    )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from calibration.paradigm import DEFAULT_MOVEMENTS, KINDS
+from calibration.paradigm import COMBINED_MOVEMENTS, KINDS
 from calibration.truth.hand_joints import Pose
 from calibration.view import COMMANDS, Phase
 from firmware_bridge.hand import DOF_NAMES
@@ -122,7 +122,7 @@ def test_everything_that_can_be_shown_has_a_text() -> None:
         *(f"pace.{name}" for name in (*PACES, "own")),
         *(f"posture.{name}" for name in POSTURES),
         *(f"pose.{pose.value}" for pose in Pose),
-        *(f"movement.{movement.name}" for movement in DEFAULT_MOVEMENTS),
+        *(f"movement.{movement.name}" for movement in COMBINED_MOVEMENTS),
         *(f"level.{level.value}" for level in Level),
         *(f"trial.{state}" for state in ("now", "good", "bad", "accepted", "left out", "redone")),
     ]
