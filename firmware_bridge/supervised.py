@@ -204,7 +204,9 @@ class SupervisedSource:
             return None
         lost = max(first - self._next, 0)
         if outage is not None:
-            text = f"after {(now_ns - outage.since_ns) / 1e9:.2f} s, {outage.attempts} attempts; {lost} samples lost"
+            # by the clock, not by the block's arrival: a port delivers what came during the outage
+            away_s = (self._clock_ns() - outage.since_ns) / 1e9
+            text = f"after {away_s:.2f} s, {outage.attempts} attempts; {lost} samples lost"
             self._say("reconnected", text, first + behind)
         if anew:
             self._say("began anew", anew, first + behind)

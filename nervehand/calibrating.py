@@ -229,10 +229,12 @@ def calibrate(
         return _finished(folder, last, lead, served)
 
 
-def _finished(folder: CalibrationFolder, last: LastFit, lead: _Lead, port: Port | None) -> Finished:
+def _finished(folder: CalibrationFolder, last: LastFit, lead: _Lead, port: Port | None) -> Finished | None:
     try:
         with lead.meanwhile() as say:
             done = finish(folder, _finish_options(folder, last), say)
+    except _LeftError:
+        return None
     except NervehandError as error:
         lead.show_end(Phase.FAILED, {}, str(error))
         _linger(port)
@@ -283,6 +285,10 @@ def _address(wearer: Wearer) -> str:
     return f"{SIMULATED}:{wearer.preset}/{wearer.number}/{wearer.day}"
 
 
+class _LeftError(Exception):
+    """A signal asked to leave while session, decoder and report are made."""
+
+
 class _Lead:
     """Between a runner and whoever looks on: what they ask goes in, what they see goes out."""
 
@@ -323,12 +329,14 @@ class _Lead:
 
     @contextlib.contextmanager
     def meanwhile(self) -> Iterator[Callable[[str, float], None]]:
-        """Say how far the end is; what is asked meanwhile is refused."""
+        """Say how far the end is; what is asked meanwhile is refused. What says it raises _LeftError after a signal."""
         self._runner.show_phase(Phase.FINISHING)
         said_s = -math.inf
 
         def say(text: str, part: float) -> None:
             nonlocal said_s
+            if self._stop.is_set():
+                raise _LeftError
             if time.monotonic() - said_s < SHOWN_S and part < 1:
                 return
             said_s = time.monotonic()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from calibration.calibrated_cohort import NEW_ORDER, STEADY, UNTRAINED
 from calibration.datasets import pieces
 from calibration.evaluation import bundle_meaning, bundle_stream
@@ -39,8 +41,7 @@ def scores_on(bundle: Bundle, session: Session) -> Summary:
     """Scores of the degrees of freedom (METRICS): movements that the decoder does not know by name count as well."""
     known = set(bundle.manifest.gestures)
     if not set(session.gesture_names) <= known:
-        # A name stands for a posture here: only the positions are scored.
-        session = replace(session, gesture_names=_borrowed(session.gesture_names, bundle.manifest.gestures))
+        session = _renamed(session, bundle.manifest.gestures)
     stream = bundle_stream(bundle, session)
     z = bundle.normalisation.apply(stream.features, stream.masked)
     unscored_s = bundle.manifest.features.settings.window_samples / bundle.coefficients.rate_hz
@@ -54,9 +55,12 @@ def scores_on(bundle: Bundle, session: Session) -> Summary:
     )
 
 
-def _borrowed(names: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
-    """As many of the decoder's names, rest first: what its gestures are called says nothing of positions."""
-    return tuple(known[: len(names)])
+def _renamed(session: Session, known: tuple[str, ...]) -> Session:
+    """The same under the decoder's names, rest first, some for several movements: only positions are scored, and there
+    a name says no more than that it is not rest."""
+    assert session.labels is not None  # a performance has them
+    labels = np.where(session.labels > 0, 1 + (session.labels - 1) % (len(known) - 1), session.labels)
+    return replace(session, gesture_names=known, labels=labels.astype(session.labels.dtype), postures=None)
 
 
 def _rounded(value: float | None) -> float | None:

@@ -42,7 +42,7 @@ def test_a_simulated_person_is_calibrated_in_one_go(tmp_path: Path, paradigm: st
     out = tmp_path / "c1"
     done = nervehand(
         "calibrate", *SHORT, "--paradigm", paradigm, "-o", str(out), "--parts", "0", "--steps", "40", "--lag-ms", "150",
-        "--headless", "--json",
+        "--fresh-day", "1", "--headless", "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
@@ -53,6 +53,8 @@ def test_a_simulated_person_is_calibrated_in_one_go(tmp_path: Path, paradigm: st
     assert read_session(Path(said["files"]["session"])).truth is not None
     assert Path(said["files"]["report"]).exists()
     assert said["alignment"]["lag_ms"] == pytest.approx(150, abs=25)  # from six trials only
+    for name in ("steady_per_dof_accuracy", "untrained_steady_per_dof_accuracy"):
+        assert 0.5 < said["fresh_day"][name] <= 1
 
 
 @pytest.mark.slow
@@ -137,3 +139,28 @@ def test_a_paradigm_is_written_to_be_changed(tmp_path: Path) -> None:
     done = nervehand("paradigm", str(path), "--repetitions", "3")
     assert "8 movements, 3 times" in done.stdout
     assert "repetitions = 3" in path.read_text()
+
+
+@pytest.mark.slow
+def test_a_signal_while_the_decoder_is_fitted_leaves_what_can_be_resumed(
+    tmp_path: Path, paradigm: str
+) -> None:
+    out = tmp_path / "c1"
+    words = ["calibrate", *SHORT, "--paradigm", paradigm, "-o", str(out), "--parts", "0", "--headless"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "nervehand", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        deadline = time.monotonic() + 240
+        while not (out / "session.nwb").exists():  # written before the fit, which takes a minute
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        said, _ = process.communicate(timeout=60)
+    assert f"left after 6 trials; go on with: nervehand calibrate --resume {out}" in said
+    assert not (out / "decoder.nhb").exists()
+    done = nervehand("calibrate", "--resume", str(out), "--parts", "0", "--steps", "20", "--headless")
+    assert "6 of 6 trials taught the decoder" in done.stdout
