@@ -54,7 +54,7 @@ def default_front_end(info: StreamInfo, hop_s: float = HOP_S, band: Band = "defa
     """The paper's features for raw streams, of a nerve with the power of the muscles around it beside them; an
     envelope's root and mean over the hop.
 
-    `band` "paper" takes 25 to 600 Hz of a nerve too, as published; "default" takes its spikes.
+    `band` "paper" takes 25 to 600 Hz of a nerve too, as published; "default" takes its spikes, and the power below.
 
     Up to 600 Hz the average of all electrodes is subtracted: interference that they share differs from day to day, and
     the average of many holds little else (Ludwig et al., J Neurophysiol 2009). A nerve's spikes are left as they are:

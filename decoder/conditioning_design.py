@@ -29,7 +29,10 @@ ALIAS_ATTENUATION_DB = 70.0
 
 
 def default_settings(info: StreamInfo) -> ConditioningSettings:
-    """By kind of stream: a nerve's spikes, 300 Hz to 0.45 of a rate of 10 kHz; what muscles give otherwise."""
+    """By kind of stream: a nerve's spikes, 300 Hz to 0.45 of a rate of 10 kHz; what muscles give otherwise.
+
+    `calibration.front_end` begins lower for features that take both from one stream (`decoder.features.two_bands`).
+    """
     if info.kind == "nerve":
         decimation = max(1, int(info.rate_hz // SPIKE_RATE_HZ))
         high = HIGHEST_FRACTION * info.rate_hz / decimation

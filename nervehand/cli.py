@@ -23,7 +23,7 @@ from nervehand.source_commands import add_source_commands
 if TYPE_CHECKING:
     from decoder.session.model import Session
 
-BAND_HELP = "default (of a nerve its spikes, from 300 Hz) or paper (25 to 600 Hz)."
+BAND_HELP = "default (of a nerve its spikes, and the muscles' power below them) or paper (25 to 600 Hz)."
 app = typer.Typer(
     name="nervehand",
     help="A real-time decoder for prosthetic hands: nerve signals in, six degrees of freedom out.",
