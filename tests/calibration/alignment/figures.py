@@ -1,7 +1,7 @@
 """The figures of docs/alignment.md: `python -m tests.calibration.alignment.figures`, five minutes on one core.
 
-`lag` or `bad` after it prints that table only; `bad SEED...` plants other trials than those of seed 0, on which thresholds
-were chosen.
+`lag` or `bad` after it prints that table only; `bad SEED...` plants other trials than those of seed 0, by which
+thresholds were chosen.
 """
 
 from __future__ import annotations
