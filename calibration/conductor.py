@@ -23,6 +23,7 @@ class PlannedTrial:
     """A trial under way: its number (from 1 over all), its round, which movement, and its samples.
 
     The cue to move comes at `cue_sample`, the one to return at `release_sample`; half of the rest lies on either side.
+    `instead_of` is the number of the trial that it repeats, 0 of none.
     """
 
     number: int
@@ -33,6 +34,15 @@ class PlannedTrial:
     cue_sample: int
     release_sample: int
     stop_sample: int
+    instead_of: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A trial to come: which movement, and instead of which trial (0: of none)."""
+
+    movement: int
+    instead_of: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +62,8 @@ class Conductor:
     """Plans trials as samples come, and does what a person asks. All times are absolute sample indices.
 
     `records` are the trials of before, where a calibration is taken up again: it goes on with what their last round
-    still lacks. A bad trial is asked for again at the end of the round under way.
+    still lacks, and with trials that a person wanted made again. A bad trial is asked for again at the end of the round
+    under way, `paradigm.most_redone` of them in a round; one that proves good before its repetition comes is not.
     """
 
     def __init__(self, paradigm: Paradigm, rate_hz: float, records: Iterable[TrialRecord] = ()) -> None:
@@ -62,8 +73,9 @@ class Conductor:
         self._rate_hz = rate_hz
         self._number = max(self.records, default=0)
         self.round_number = max((record.round_number for record in self.records.values()), default=1)
-        self._waiting = deque(self._missing())
         self._now: PlannedTrial | None = None
+        self._waiting: deque[_Wanted] = deque()
+        self._waiting.extend(self._missing())
         self._said: set[CueKind] = set()
         self._at = 0
         self._pause_ends: int | None = None  # of the pause between two rounds
@@ -90,7 +102,7 @@ class Conductor:
     @property
     def coming(self) -> tuple[int, ...]:
         """The movements that the round still holds, in their order, the one under way left out."""
-        return tuple(self._waiting)
+        return tuple(one.movement for one in self._waiting)
 
     def target(self, sample_index: int) -> Posture:
         """The posture of the hand to imitate."""
@@ -143,26 +155,30 @@ class Conductor:
 
     def redo(self, number: int) -> TrialRecord:
         """The trial is left out, and its movement asked for again in this round."""
-        record = replace(self._record(number), accepted=False)
+        record = self._record(number)
+        again = next((one.number for one in self.records.values() if one.instead_of == number), None)
+        if again is not None:
+            raise NervehandError(f"trial {number} was made again as trial {again}: redo that one")
+        record = replace(record, accepted=False, is_redone=True)
         self.records[number] = record
-        self._waiting.append(self._movement(record))
+        if not self._is_wanted(number):
+            self._waiting.append(_Wanted(self._movement(record), number))
         if self.phase is Phase.ROUND_DONE:
             self.phase = Phase.READY
         return record
 
     def accept(self, number: int) -> TrialRecord:
         """The trial counts, whatever was found of it; where it was to be made again, it is not."""
-        record = replace(self._record(number), accepted=True)
+        record = replace(self._record(number), accepted=True, is_redone=False)
         self.records[number] = record
-        movement = self._movement(record)
-        if record.round_number == self.round_number and movement in self._waiting:
-            self._waiting.remove(movement)
+        self._not_again(number)
         return record
 
     def leave_out(self, number: int) -> TrialRecord:
         """The trial does not count, and is not made again."""
-        record = replace(self._record(number), accepted=False)
+        record = replace(self._record(number), accepted=False, is_redone=False)
         self.records[number] = record
+        self._not_again(number)
         return record
 
     def finish(self) -> list[Cue]:
@@ -175,17 +191,39 @@ class Conductor:
         return cues
 
     def judged(self, record: TrialRecord) -> None:
-        """What was found of a trial, or is found now; one that has become bad is asked for again."""
+        """What was found of a trial, or is found now; a bad one is asked for again, once."""
         before = self.records.get(record.number)
         if before is not None:
-            record = replace(record, accepted=before.accepted)
+            record = replace(record, accepted=before.accepted, is_redone=before.is_redone)
         self.records[record.number] = record
-        was_asked = before is not None and not before.is_used
-        if record.is_used or record.accepted is not None or was_asked or self.is_done:
+        if record.accepted is not None or self.is_done:
             return
-        same_round = [one for one in self.records.values() if one.round_number == record.round_number]
-        if sum(not one.is_used for one in same_round) <= self.paradigm.most_redone:
-            self._waiting.append(self._movement(record))
+        if record.is_used:
+            self._not_again(record.number)
+        elif not self._is_repeated(record.number) and self._n_repeated() < self.paradigm.most_redone:
+            self._waiting.append(_Wanted(self._movement(record), record.number))
+
+    def _is_wanted(self, number: int) -> bool:
+        """Whether the repetition of a trial is still to come."""
+        now = self._now is not None and self._now.instead_of == number
+        return now or any(one.instead_of == number for one in self._waiting)
+
+    def _is_repeated(self, number: int) -> bool:
+        """Whether a trial was made again, or is to be."""
+        return self._is_wanted(number) or any(one.instead_of == number for one in self.records.values())
+
+    def _n_repeated(self) -> int:
+        """Trials of this round that stand for others, those to come included; not those that a person asked for."""
+        asked = {one.number for one in self.records.values() if one.is_redone}
+        instead = [one.instead_of for one in self.records.values() if one.round_number == self.round_number]
+        instead += [one.instead_of for one in self._waiting]
+        if self._now is not None:
+            instead.append(self._now.instead_of)
+        return sum(number > 0 and number not in asked for number in instead)
+
+    def _not_again(self, number: int) -> None:
+        """The repetition of a trial is not needed, where it has not begun."""
+        self._waiting = deque(one for one in self._waiting if one.instead_of != number)
 
     def advance(self, sample_index: int) -> list[Cue]:
         """What happens up to and including this sample, in order."""
@@ -262,7 +300,7 @@ class Conductor:
     def _begin_at(self, sample_index: int) -> None:
         """Begin the next trial of the round."""
         self._pause_ends = None
-        movement = self._waiting.popleft()
+        wanted = self._waiting.popleft()
         self._number += 1
         t = self.paradigm.timing
 
@@ -273,11 +311,12 @@ class Conductor:
             number=self._number,
             round_number=self.round_number,
             repetition=self.round_number,
-            movement=movement,
+            movement=wanted.movement,
             first_sample=sample_index,
             cue_sample=after(t.rest_s / 2),
             release_sample=after(t.rest_s / 2 + self.paradigm.way_s),
             stop_sample=after(self.paradigm.trial_s),
+            instead_of=wanted.instead_of,
         )
         self._said = set()
         self.phase = Phase.COUNTDOWN
@@ -300,21 +339,29 @@ class Conductor:
         if self._now is None:
             return []
         trial, self._now = self._now, None
-        self._waiting.appendleft(trial.movement)
+        self._waiting.appendleft(_Wanted(trial.movement, trial.instead_of))
         return [Cue(self._at, "abandon", trial)]
 
     def _next_round(self) -> None:
         self.round_number += 1
-        self._waiting = deque(self.paradigm.round_order(self.round_number))
+        self._waiting = deque(map(_Wanted, self.paradigm.round_order(self.round_number)))
 
-    def _missing(self) -> list[int]:
-        """What the current round lacks, by its records: movements without a good trial, as far as they are redone."""
+    def _missing(self) -> list[_Wanted]:
+        """What the current round lacks by its records: movements not made, and trials to be made again."""
         here = [one for one in self.records.values() if one.round_number == self.round_number]
-        used = {self._movement(one) for one in here if one.is_used}
         made = {self._movement(one) for one in here}
-        is_redone = sum(not one.is_used for one in here) <= self.paradigm.most_redone
-        enough = used if is_redone else made
-        return [m for m in self.paradigm.round_order(self.round_number) if m not in enough]
+        wanted = [_Wanted(m) for m in self.paradigm.round_order(self.round_number) if m not in made]
+        repeated = {one.instead_of for one in self.records.values()}
+        left = self.paradigm.most_redone - self._n_repeated()
+        for number, one in sorted(self.records.items()):
+            if one.is_used or number in repeated:
+                continue
+            if one.is_redone:
+                wanted.append(_Wanted(self._movement(one), number))
+            elif one.accepted is None and one.round_number == self.round_number and left > 0:
+                wanted.append(_Wanted(self._movement(one), number))
+                left -= 1
+        return wanted
 
     def _record(self, number: int) -> TrialRecord:
         if number not in self.records:

@@ -46,7 +46,8 @@ class FinishOptions:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The files, by kind; how many trials taught the decoder; and how long its fit took."""
+    """The files, by kind; how many trials taught the decoder, as they count and show their movement; how long its fit
+    took."""
 
     session: Path
     decoder: Path
@@ -77,7 +78,7 @@ def finish(
     options = options or FinishOptions()
     on_progress("aligning the hands", 0.0)
     with labelled(folder) as parts:
-        if not any(part.used for part in parts):
+        if not any(part.taught for part in parts):
             raise NervehandError(
                 f"{folder.path}: no trial is left to learn from: make some, or accept some that were left out"
             )
@@ -87,7 +88,7 @@ def finish(
     on_progress("fitting", 0.0)
     session = read_session(path)
     source = SourceSession(session, _sha256(path))
-    repetitions = tuple(sorted({trial.repetition for trial in whole.used}))
+    repetitions = tuple(sorted({trial.repetition for trial in whole.taught}))
     began = time.monotonic()
     bundle = _fitted(source, repetitions, options, lambda at: on_progress("fitting", at.step / at.n_steps))
     fit_s = time.monotonic() - began
@@ -112,7 +113,7 @@ def finish(
         decoder,
         decoder_sha256,
         report,
-        len(whole.used),
+        len(whole.taught),
         len(whole.trials),
         round(fit_s, 1),
         whole.alignment,

@@ -47,15 +47,30 @@ class Labelled:
         """The trials to learn from."""
         return tuple(trial for trial in self.trials if trial.is_used)
 
+    @property
+    def taught(self) -> tuple[TrialRecord, ...]:
+        """Of these, the trials in which the movement can be seen: the others kept no label."""
+        assert self.session.trial is not None
+        assert self.session.labels is not None  # `label` gives both
+        seen = set(np.unique(self.session.trial[self.session.labels > 0]).tolist())
+        return tuple(trial for trial in self.used if trial.number in seen)
+
 
 @contextmanager
 def labelled(folder: CalibrationFolder, up_to_round: int | None = None) -> Iterator[list[Labelled]]:
     """Each recording of a calibration with its trials, the one that still grows included, while its files are open.
 
-    `up_to_round` leaves later rounds out. Recordings without a trial are left out. Raises NervehandError where none
-    has one.
+    `up_to_round` leaves later rounds out. Recordings without a trial are left out. A recording that is too short to
+    tell how late the able hand is has the lag of the one that tells it best. NervehandError where none has a trial, and
+    where the able hand was measured but its calibration is lost.
     """
     kept = folder.kept()
+    if folder.plan.truth and kept.hand is None:
+        raise NervehandError(
+            f"{folder.path}: the calibration of the able hand is missing from its journal"
+            f"{f', of which {kept.damaged} lines are damaged' if kept.damaged else ''}: restore it from a copy, or "
+            "begin another calibration"
+        )
     with ExitStack() as opened:
         found = []
         for path in folder.parts:
@@ -66,19 +81,34 @@ def labelled(folder: CalibrationFolder, up_to_round: int | None = None) -> Itera
                 continue
             is_open = tail_of(path).exists()
             session = opened.enter_context(salvage(path)).session if is_open else read_session(path)
-            found.append(label(session, mine, folder.plan.paradigm, kept.hand))
+            found.append((session, mine))
         if not found:
             raise NervehandError(f"{folder.path}: no trial was finished: there is nothing to learn from")
-        yield found
+        paradigm, hand = folder.plan.paradigm, kept.hand
+        made = [label(session, mine, paradigm, hand) for session, mine in found]
+        told = [one.alignment for one in made if one.alignment is not None and one.alignment.lag_confidence]
+        if told:
+            lag_s = max(told, key=lambda one: one.lag_confidence).lag_s
+            for i, one in enumerate(made):
+                if one.alignment is not None and not one.alignment.lag_confidence:
+                    made[i] = label(*found[i], paradigm, hand, lag_s)
+        yield made
 
 
 def label(
-    session: Session, records: Sequence[TrialRecord], paradigm: Paradigm, hand: HandCalibration | None
+    session: Session,
+    records: Sequence[TrialRecord],
+    paradigm: Paradigm,
+    hand: HandCalibration | None,
+    known_lag_s: float | None = None,
 ) -> Labelled:
-    """One recording, reviewed as a whole and labelled. `hand` None: nothing was measured, and the labels are cues."""
+    """One recording, reviewed as a whole and labelled. `hand` None: nothing was measured, and the labels are cues.
+
+    `known_lag_s` is taken where its own trials are too few to tell the lag.
+    """
     if hand is None:
         return _by_cues(session, records, paradigm)
-    found = _reviewed(session, records, paradigm, hand)
+    found = _reviewed(session, records, paradigm, hand, known_lag_s)
     reviewed = tuple(_with_losses(after, before) for after, before in zip(found.trials, records, strict=True))
     lag_s = found.alignment.lag_s
     made = label_session(
@@ -222,7 +252,11 @@ def _rests(session: Session, records: Sequence[TrialRecord]) -> Iterator[tuple[i
 
 
 def _reviewed(
-    session: Session, records: Sequence[TrialRecord], paradigm: Paradigm, hand: HandCalibration
+    session: Session,
+    records: Sequence[TrialRecord],
+    paradigm: Paradigm,
+    hand: HandCalibration,
+    known_lag_s: float | None,
 ) -> Review:
     sensors = session.recorded.sensors
     if sensors is None:
@@ -251,6 +285,7 @@ def _reviewed(
         session.info.rate_hz,
         choice.settings.hop_samples * choice.conditioning.decimation,
         feature_names=front_end.feature_names,
+        known_lag_s=known_lag_s,
     )
 
 

@@ -34,7 +34,8 @@ class TrialRecord:
     cue to move, `release_sample` that of the cue to return. `recording` is the file that holds it. `verdict` is the
     program's, with `reasons`; `accepted` a person's word against it, None where nobody said anything.
     `agreement` (-1..1) is the correlation of what the nerve said with what the able hand did, `lag_s` how much later
-    the able hand moved than the nerve said, `lag_confidence` 0..1; None where unknown.
+    the able hand moved than the nerve said, `lag_confidence` 0..1; None where unknown. `instead_of` is the number of
+    the trial that this one repeats, 0 of none; `is_redone`: a person left it out and wants it made again.
     """
 
     number: int
@@ -53,6 +54,8 @@ class TrialRecord:
     lag_s: float | None = None
     lag_confidence: float | None = None
     masked_share: float = 0.0
+    instead_of: int = 0
+    is_redone: bool = False
 
     @property
     def is_used(self) -> bool:

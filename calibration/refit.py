@@ -43,13 +43,13 @@ def refit(folder: CalibrationFolder, round_number: int) -> None:
         def show(progress: Progress) -> None:
             _say({"progress": round(progress.step / progress.n_steps, 3)})
 
-        used = sorted({trial.repetition for part in parts for trial in part.used})
+        used = sorted({trial.repetition for part in parts for trial in part.taught})
         bundle = fit(
             [SourceSession(part.session, "") for part in parts],
             FitOptions(repetitions=tuple(used), threads=1, steps=STEPS),
             show,
         )
-        n_trials = sum(len(part.used) for part in parts)
+        n_trials = sum(len(part.taught) for part in parts)
     path = folder.bundle_of_round(round_number)
     path.unlink(missing_ok=True)
     write_bundle(bundle, path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -14,6 +14,7 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.alignment.lag import LATEST_S
 from calibration.alignment.review import Readings, Review, review
 from calibration.conductor import Conductor, Cue, PlannedTrial
 from calibration.folder import CalibrationFolder
@@ -25,6 +26,7 @@ from calibration.postures import Posture
 from calibration.records import FitRecord, Reason, TrialRecord, Verdict
 from calibration.refitting import Refits
 from calibration.report.learning import LearningCurve
+from calibration.requirements import require_measured, require_other_side, require_same_stream
 from calibration.truth import TruthBlock, TruthInfo
 from calibration.truth.hand_calibration import HandCalibration
 from calibration.truth.hand_joints import Pose
@@ -43,6 +45,11 @@ from firmware_bridge.stream import SignalBlock, StreamInfo
 MOST_MASKED = 0.35
 """A trial in which more of the features than this were masked teaches little (of a mimic calibration, which has no
 able hand to review)."""
+
+REVIEWED_AFTER_S = LATEST_S
+"""After a trial's end: an able hand may move so much later than the phantom, and its return belongs to the trial."""
+PATIENCE_S = 0.5
+"""How much longer readings are waited for that do not come."""
 
 logger = logging.getLogger(__name__)
 
@@ -108,9 +115,13 @@ class Runner:
         kept = folder.kept()
         self.conductor = Conductor(plan.paradigm, info.rate_hz, kept.records.values())
         self._fits = kept.fits
+        self._known_lag_s = _median_lag_s(kept.records.values())
         self._hand: HandCalibration | None = kept.hand
         self._posing: Posing | None = None
+        require_same_stream(folder, info)
         if able is not None:
+            require_other_side(able.info, plan)
+            require_measured(able.info, plan.paradigm)
             if self._hand is None:
                 self._posing = Posing(able.info, info.rate_hz)
             else:
@@ -127,13 +138,15 @@ class Runner:
         self._features: list[Features] = []
         self._readings: list[Readings] = []
         self._able_now: NDArray[np.float32] | None = None
-        self._lost_in_trial = 0
+        self._waiting: list[TruthBlock] = []  # readings that arrived after the newest block
+        self._arrived = first.first_sample  # the sample that was received as the newest reading arrived
+        self._gaps: list[tuple[int, int]] = []
         self._at = first.first_sample
         self._followed = 0
         self._review: Review | None = None
         self._reviewing: Future[Review] | None = None
-        self._is_review_due = False
-        self._review_problem = ""
+        self._review_from: int | None = None  # the end of the newest trial that is not reviewed yet
+        self._review_problem = self._refit_problem = ""
         self._notice = self._failure = ""
         self._files: dict[str, str] = {}
         self._phase: Phase | None = None  # where it is not the conductor's
@@ -199,15 +212,18 @@ class Runner:
     def block(self, block: SignalBlock) -> None:
         """A block of the nerve, as it was received; what the able hand did meanwhile is taken too."""
         self._writer.append(block)
-        self._lost_in_trial += block.lost_before
+        if block.lost_before:
+            self._gaps.append((block.first_sample - block.lost_before, block.first_sample))
         self._at = block.first_sample + block.n_samples
         features, _ = self._front_end.process(block)
         if len(features.sample_index):
             self._features.append(features)
         self._writer.health(self._at - 1, self._front_end.masked_now)
         self._phantom.block(block)
-        if self._able is not None and (taken := self._able.take()) is not None:
-            self._take(taken)
+        if self._able is not None:
+            if (taken := self._able.take()) is not None:
+                self._waiting.append(taken)
+            self._take(block.arrival_ns)
         self._cued(self.conductor.advance(self._at))  # before the poses are done it only learns the time
         if self._posing is not None:
             self._pose()
@@ -326,15 +342,31 @@ class Runner:
         assert self._posing.asked is not None  # `take` has refused otherwise
         return self._posing.asked
 
-    def _take(self, block: TruthBlock) -> None:
-        self._writer.sensors(block.device_s, block.arrival_ns, block.values)
+    def _take(self, arrival_ns: int) -> None:
+        """The readings that arrived by then, the time at which the newest block did; 0 where nobody knows it."""
+        waiting, self._waiting = self._waiting, []
+        for block in waiting:
+            n = len(block) if not arrival_ns else int(np.searchsorted(block.arrival_ns, arrival_ns, "right"))
+            if n < len(block):
+                self._waiting.append(_rows(block, slice(n, None)))
+            if n:
+                self._took(_rows(block, slice(0, n)), arrival_ns)
+
+    def _took(self, block: TruthBlock, arrival_ns: int) -> None:
+        at = np.full(len(block), self._at - 1, np.int64)
+        if (
+            arrival_ns
+        ):  # blocks may be long: a reading lies as much before the newest sample as it arrived earlier
+            at -= np.round((arrival_ns - block.arrival_ns) / 1e9 * self._info.rate_hz).astype(np.int64)
+        at = np.maximum.accumulate(np.maximum(at, self._arrived))
+        self._arrived = int(at[-1])
+        self._writer.sensors(block.device_s, block.arrival_ns, block.values, at)
         if self._posing is not None:
             self._posing.readings(block, self._at)
         if self._hand is None:
             return
         positions = self._hand.positions(block.values)
         self._able_now = positions[-1]
-        at = np.full(len(block), self._at - 1, np.int64)
         self._readings.append(Readings(block.device_s, at, positions, block.values))
 
     def _pose(self) -> None:
@@ -380,8 +412,6 @@ class Runner:
     def _mark(self, cue: Cue, trial: PlannedTrial) -> None:
         at = min(cue.sample_index, self._at)
         is_moving, is_in = cue.kind == "move", cue.kind in ("begin", "move", "release")
-        if cue.kind == "begin":
-            self._lost_in_trial = 0
         self._writer.mark(
             at,
             label=trial.movement + 1 if is_moving else 0,
@@ -401,14 +431,16 @@ class Runner:
             cue_sample=trial.cue_sample,
             release_sample=trial.release_sample,
             stop_sample=trial.stop_sample,
+            instead_of=trial.instead_of,
         )
-        if self._lost_in_trial:
+        if any(begin < trial.stop_sample and end > trial.first_sample for begin, end in self._gaps):
             record = replace(record, verdict=Verdict.BAD, reasons=(Reason.SAMPLES_LOST,))
         if self._able is None:
             record = self._judge_nerve(record)
         self.conductor.judged(record)
         self._append("trial", self.conductor.records[record.number])
-        self._is_review_due = self._able is not None
+        if self._able is not None:
+            self._review_from = trial.stop_sample
 
     def _judge_nerve(self, record: TrialRecord) -> TrialRecord:
         """Without an able hand only the signal can be judged."""
@@ -427,8 +459,8 @@ class Runner:
         if self._reviewing is not None and self._reviewing.done():
             done, self._reviewing = self._reviewing, None
             self._take_review(done.result)
-        if self._is_review_due and self._reviewing is None:
-            self._is_review_due = False
+        if self._review_from is not None and self._is_known(self._review_from) and self._reviewing is None:
+            self._review_from = None
             if self._is_live:
                 self._reviewing = self._pool.submit(self._make_review())
             else:
@@ -438,20 +470,31 @@ class Runner:
             self._append("fit", fit)
             if not fit.scores:  # it is new
                 self._phantom.load(self._folder.bundle_of_round(fit.after_round))
-        if self._refits.problem:
-            self._notice = self._refits.problem
+        if self._refits.problem != self._refit_problem:
+            self._refit_problem = self._refits.problem
+            self._notice = self._refit_problem or self._notice
+
+    def _is_known(self, stop_sample: int) -> bool:
+        """Whether all is there that belongs to a trial which ended then, also where the able hand is late; or it
+        does not come."""
+        until = stop_sample + REVIEWED_AFTER_S * self._info.rate_hz
+        return self._arrived >= until or self._at >= until + PATIENCE_S * self._info.rate_hz
 
     def _take_review(self, make: Callable[[], Review]) -> None:
         """Trials that cannot be reviewed stay as they are, and it is said."""
         try:
             self._reviewed(make())
             self._review_problem = ""
-        except NervehandError as error:
+        except (NervehandError, np.linalg.LinAlgError) as error:
             self._review_problem = f"the last trials are not reviewed: {error}"
 
     def _make_review(self) -> Callable[[], Review]:
         """A review of this recording's trials, of arrays that nobody changes any more."""
-        mine = [one for one in self.conductor.records.values() if one.recording == self._part.name]
+        mine = [
+            one
+            for one in self.conductor.records.values()
+            if one.recording == self._part.name and self._is_known(one.stop_sample)
+        ]
         features, readings = tuple(self._features), tuple(self._readings)
         paradigm, choice = self._folder.plan.paradigm, self._choice
         postures = {movement.name: movement.posture for movement in paradigm.movements}
@@ -462,7 +505,7 @@ class Runner:
         def make() -> Review:
             return review(
                 mine, joined_readings(readings), joined_features(features), compress, postures,
-                self._info.rate_hz, hop, feature_names=names,
+                self._info.rate_hz, hop, feature_names=names, known_lag_s=self._known_lag_s,
             )  # fmt: skip
 
         return make
@@ -533,7 +576,19 @@ def joined_readings(parts: tuple[Readings, ...]) -> Readings:
     )
 
 
+def _rows(block: TruthBlock, rows: slice) -> TruthBlock:
+    return TruthBlock(block.values[rows], block.device_s[rows], block.arrival_ns[rows])
+
+
+def _median_lag_s(records: Iterable[TrialRecord]) -> float | None:
+    """Of earlier recordings, for one that has too few trials of its own."""
+    lags_s = [one.lag_s for one in records if one.lag_s is not None]
+    return float(np.median(lags_s)) if lags_s else None
+
+
 def _state_of(record: TrialRecord) -> str:
+    if record.is_redone:
+        return "redone"
     if record.verdict is Verdict.GOOD:
         return "left out" if record.accepted is False else "good"
     return "accepted" if record.accepted else "bad"

@@ -197,6 +197,9 @@ class _Spoiled:
     def blocks(self) -> Iterator[SignalBlock]:
         for block in self._source.blocks():
             spoiled = self._with_dead(block)
+            if not block.arrival_ns:  # as fast as they are taken: by a clock that stood at 0 at sample 0
+                stop_s = (block.first_sample + block.n_samples) / self.info.rate_hz
+                spoiled = replace(spoiled, arrival_ns=round(stop_s * 1e9))
             self.newest = spoiled
             yield spoiled
 

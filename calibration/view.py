@@ -20,7 +20,7 @@ class Phase(Enum):
     ROUND_DONE = "round done"  # waits for `start` (another round), `redo` or `finish`
     FINISHING = "finishing"  # the last fit and the report
     DONE = "done"
-    FAILED = "failed"  # `notice` says why
+    FAILED = "failed"  # `problem` says why
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,5 +99,5 @@ COMMANDS: tuple[str, ...] = (
     "stop",
 )
 """What a person may ask of a calibration: `redo`, `accept` and `leave_out` with a trial's number; `next` at the
-subject's pace; `pose` once the pose asked for is held; `finish` ends early and keeps what there is; `stop` pauses and
-lets everything go."""
+subject's pace; `pose` once the pose asked for is held; `finish` ends early and keeps what there is; `stop` pauses:
+nothing but the screen's hand moves in a calibration."""

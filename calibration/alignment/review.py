@@ -84,6 +84,7 @@ def review(
     hop_samples: int,
     window_s: float = WINDOW_S,
     feature_names: Sequence[str] = (),
+    known_lag_s: float | None = None,
 ) -> Review:
     """Map the clocks, find the lag, judge the trials.
 
@@ -92,7 +93,8 @@ def review(
     `rate_hz` raw samples. `trials` are in the order in which they were made; all `sample_index` are absolute and of one
     recording, or of several with ascending indices. Without any reading every trial's truth is lost.
     `feature_names` are the front end's, "channel/feature": the muscles' do not tell the lag. Without names all columns
-    do, and a lag found with the muscles' comes out up to 15 ms too short.
+    do, and a lag found with the muscles' comes out up to 15 ms too short. `known_lag_s`, of other recordings of
+    the same calibration, is taken, without confidence, where these trials are too few to tell theirs.
 
     Raises NervehandError where arrays do not belong together, a movement has no posture, or there is nothing to review.
     """
@@ -112,7 +114,7 @@ def review(
     frozen = froze(trials, at, readings.values, rate_hz)
     hops = looked_at.hops(0.0)
     judgements = judge(trials, hops, movements, frozen, ask_nerve=False)
-    lag = looked_at.lag([judgement.verdict is Verdict.GOOD for judgement in judgements])
+    lag = looked_at.lag([judgement.verdict is Verdict.GOOD for judgement in judgements], known_lag_s)
     for _ in range(TURNS):
         teaches = [judgement.verdict is Verdict.GOOD for judgement in judgements]
         hops = looked_at.hops(lag.lag_s)
@@ -121,7 +123,7 @@ def review(
         good = [judgement.verdict is Verdict.GOOD for judgement in judgements]
         if good == teaches:
             break
-        lag = looked_at.lag(good)
+        lag = looked_at.lag(good, known_lag_s)
     hops = looked_at.hops(lag.lag_s)
     return Review(
         clock,
@@ -181,11 +183,14 @@ class _Evidence:
             self._index, self._z, self._masked, positions, known, self.trace.measured, self._hop_samples
         )
 
-    def lag(self, teaches: Sequence[bool]) -> LagEstimate:
-        """From the trials that teach; the others have the subject's, without confidence."""
+    def lag(self, teaches: Sequence[bool], known_lag_s: float | None) -> LagEstimate:
+        """From the trials that teach; the others have the subject's, without confidence. Where they tell none, the
+        known one."""
         chosen = [span for span, good in zip(self._spans, teaches, strict=True) if good]
         z = self._z[:, self._tells_time]
         found = estimate_lag(z, self._index, self.trace, chosen, self._hop_samples, self._window_s)
+        if found.confidence == 0 and known_lag_s is not None:
+            found = replace(found, lag_s=known_lag_s, by_trial=((known_lag_s, 0.0),) * len(chosen))
         each = iter(found.by_trial)
         return replace(found, by_trial=tuple(next(each) if good else (found.lag_s, 0.0) for good in teaches))
 

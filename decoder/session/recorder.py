@@ -246,14 +246,19 @@ class SessionWriter:
             self.note(Note(at, f"hand fault: {state.fault}"))
 
     def sensors(
-        self, device_s: NDArray[np.float64], arrival_ns: NDArray[np.int64], values: NDArray[np.float32]
+        self,
+        device_s: NDArray[np.float64],
+        arrival_ns: NDArray[np.int64],
+        values: NDArray[np.float32],
+        sample_index: NDArray[np.int64] | None = None,
     ) -> None:
-        """Readings of the able hand (k,), (k,) and (k, d) with the header's sensors, at the last sample received."""
+        """Readings of the able hand (k,), (k,) and (k, d) with the header's sensors. `sample_index` (k,), ascending, is
+        the sample that was received as each arrived; without it, the last one received."""
         if values.shape != (len(device_s), len(self._header.sensor_names)):
             raise NervehandError(
                 f"readings are {values.shape} for {len(self._header.sensor_names)} sensors: give one column each"
             )
-        at = np.full(len(device_s), self.present_sample)
+        at = np.full(len(device_s), self.present_sample) if sample_index is None else sample_index
         self._put("sensors", at, [device_s, arrival_ns, values])
 
     def event(self, event: Event) -> None:

@@ -33,6 +33,7 @@ def record_of(cue: Cue, verdict: Verdict = Verdict.GOOD) -> TrialRecord:
         cue_sample=trial.cue_sample,
         release_sample=trial.release_sample,
         stop_sample=trial.stop_sample,
+        instead_of=trial.instead_of,
         verdict=verdict,
         reasons=() if verdict is Verdict.GOOD else (Reason.NOTHING_MOVED,),
     )
@@ -144,7 +145,55 @@ def test_a_word_against_the_verdict_counts_more() -> None:
     assert not conductor.records[1].is_used
     assert len(conductor.coming) == 2
     conductor.leave_out(1)
+    assert len(conductor.coming) == 1  # nor made again
+
+
+def test_a_trial_that_proves_good_before_its_repetition_comes_is_not_repeated() -> None:
+    conductor = Conductor(PARADIGM, RATE_HZ)
+    conductor.start()
+    for number in (1, 2, 3, 4, 5, 6):  # each newest trial looks bad until the next has been made
+        led(conductor, number * TRIAL + 2000 * (number > 3) + 50, bad=(number,))
+        conductor.judged(replace(conductor.records[number], verdict=Verdict.GOOD, reasons=()))
+    assert conductor.coming == ()
+    led(conductor, 60_000)
+    assert (len(conductor.records), conductor.phase) == (6, Phase.ROUND_DONE)
+
+
+def test_verdicts_that_come_and_go_repeat_no_more_than_a_round_may() -> None:
+    conductor = Conductor(PARADIGM, RATE_HZ)
+    conductor.start()
+    for at in range(0, 40 * TRIAL, TRIAL):
+        led(conductor, at, bad=tuple(range(1, 100)))
+        for record in tuple(conductor.records.values()):
+            conductor.judged(replace(record, verdict=Verdict.GOOD, reasons=()))
+            conductor.judged(replace(record, verdict=Verdict.BAD, reasons=(Reason.NOTHING_MOVED,)))
+    assert conductor.phase is Phase.ROUND_DONE
+    assert len(conductor.records) <= 2 * (3 + PARADIGM.most_redone)
+
+
+def test_a_trial_is_made_again_once_however_often_it_is_asked_for() -> None:
+    conductor = Conductor(PARADIGM, RATE_HZ)
+    conductor.start()
+    led(conductor, TRIAL + 50, bad=(1,))
+    conductor.redo(1)
+    conductor.redo(1)
     assert len(conductor.coming) == 2
+    led(conductor, 60_000)
+    assert len(conductor.records) == 7
+    with pytest.raises(NervehandError, match="trial 1 was made again as trial 4: redo that one"):
+        conductor.redo(1)
+
+
+def test_what_a_person_wants_made_again_or_left_out_survives_a_kill() -> None:
+    before = Conductor(PARADIGM, RATE_HZ)
+    before.start()
+    led(before, 4 * TRIAL + 2100)
+    before.redo(2)  # of the first round
+    before.leave_out(4)  # of the second, under way
+    after = Conductor(PARADIGM, RATE_HZ, before.records.values())
+    names = [movement.name for movement in PARADIGM.movements]
+    left = [m for m in PARADIGM.round_order(2) if names[m] != before.records[4].movement]
+    assert list(after.coming) == [*left, names.index(before.records[2].movement)]
 
 
 def test_a_pause_breaks_the_trial_off_and_it_comes_again() -> None:
