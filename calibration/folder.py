@@ -11,8 +11,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -20,18 +21,21 @@ from typing import TypeVar
 from calibration.paradigm import Paradigm
 from calibration.records import FitRecord, TrialRecord
 from calibration.truth.hand_calibration import HandCalibration
-from decoder.session.journal import JournalWriter, read_journal
+from decoder.session.journal import JournalWriter, journal_of, read_journal
 from decoder.session.model import SIDES
 from decoder.session.reader import tail_of
 from decoder.session.recorded import Note
-from decoder.session.recover import recover
-from decoder.session.writer import sync_folder
+from decoder.session.recover import salvage
+from decoder.session.writer import sync_folder, write_session
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.plain import from_plain, to_plain
 
 FORMAT_VERSION = 1
 PLAN, JOURNAL = "plan.json", "journal"
 SESSION, DECODER = "session.nwb", "decoder.nhb"
+
+PART_NUMBER = re.compile(r"part-(\d{3,})\.nwb")
+MENDED = ".mended"
 
 T = TypeVar("T")
 
@@ -84,12 +88,17 @@ class CalibrationFolder:
         self.path, self.plan = path, plan
 
     @staticmethod
-    def create(path: Path, plan: Plan) -> CalibrationFolder:
-        """A new one. NervehandError where something lies there already."""
+    def require_new(path: Path) -> None:
+        """NervehandError where something lies there already."""
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise NervehandError(
                 f"{path}: is there already: take it up again with --resume, or name another folder"
             )
+
+    @staticmethod
+    def create(path: Path, plan: Plan) -> CalibrationFolder:
+        """A new one. NervehandError where something lies there already."""
+        CalibrationFolder.require_new(path)
         try:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
             part = path / f".{PLAN}.part"
@@ -139,33 +148,85 @@ class CalibrationFolder:
         return tuple(sorted(self.path.glob("part-???.nwb")))
 
     def new_part(self) -> Path:
-        """Where the next recording goes."""
-        return self.path / f"part-{len(self.parts) + 1:03d}.nwb"
+        """Where the next recording goes: a number that no recording has or had, for trials are found by its name."""
+        names = [path.name for path in self.path.iterdir()]
+        names += [record.recording for record in self.kept().records.values()]
+        numbers = [int(found[1]) for name in names if (found := PART_NUMBER.search(name))]
+        return self.path / f"part-{max(numbers, default=0) + 1:03d}.nwb"
+
+    def discard(self) -> None:
+        """Take back what `create` made, where no recording was begun; what else lies there stays, and its folder."""
+        journal = self.path / JOURNAL
+        if any(PART_NUMBER.search(path.name) for path in self.path.iterdir()) or (
+            journal.exists() and journal.stat().st_size
+        ):
+            return
+        journal.unlink(missing_ok=True)
+        (self.path / PLAN).unlink()
 
     def bundle_of_round(self, number: int) -> Path:
         """Where the decoder of the rounds up to this one goes."""
         return self.path / f"round-{number:02d}.nhb"
 
     def mend(self) -> list[str]:
-        """Close what a kill left open; what was found of each such recording, in words. Held by the caller."""
-        said = []
-        for part in self.parts:
-            if not tail_of(part).exists():
-                continue
-            mended = part.with_name(f".{part.name}.mended")
-            mended.unlink(missing_ok=True)
+        """Close what a kill left open; what was found of each such recording, in words. Held by the caller.
+
+        Until the whole copy is on the disk nothing is changed; then the tail goes, and the copy takes the recording's
+        place: at once, or the next time where a kill came between. NervehandError where a copy cannot be made now, or
+        nothing of a recording with trials can be verified.
+        """
+        for left in self.path.glob(".part-*.part"):  # of a recording that was being closed
+            left.unlink()
+        for left in self.path.glob(f"..part-*{MENDED}.*.part"):  # of a copy
+            left.unlink()
+        for copy in sorted(self.path.glob(f".part-*{MENDED}")):
+            part = self.path / copy.name.removeprefix(".").removesuffix(MENDED)
+            if tail_of(part).exists():
+                copy.unlink()
+            else:
+                _take_place(copy, part)
+        return [self._mended(part) for part in self.parts if tail_of(part).exists()]
+
+    def _mended(self, part: Path) -> str:
+        copy = part.with_name(f".{part.name}{MENDED}")
+        with ExitStack() as opened:
             try:
-                found = recover(part, mended)
+                found = opened.enter_context(salvage(part))
             except NervehandError as error:
-                said.append(f"{part.name}: {error}")
-                _put_aside(part)
+                self._put_aside(part, error)
+                return f"{part.name}: {error}"
+            try:
+                write_session(found.session, copy)
+            except NervehandError as error:
+                raise NervehandError(
+                    f"{part.name} was cut off and cannot be mended now; nothing was changed: {error}"
+                ) from None
+            verified = sum(stop - start for start, stop in found.spans)
+        tail_of(part).unlink()  # from here on the copy counts
+        sync_folder(part)
+        _take_place(copy, part)
+        return f"{part.name}: cut off; {verified} of {found.received} samples are whole"
+
+    def _put_aside(self, part: Path, error: NervehandError) -> None:
+        """A recording of which nothing is whole: kept under another name, out of the way of what follows."""
+        beside = (part, tail_of(part), journal_of(part))
+        for name in beside:
+            try:
+                name.open("rb").close()
+            except FileNotFoundError:
                 continue
-            said.append(f"{part.name}: cut off; {found.verified} of {found.received} samples are whole")
-            for left in (tail_of(part), part.with_name(part.name + ".journal")):
-                left.unlink(missing_ok=True)
-            mended.replace(part)
-            sync_folder(part)
-        return said
+            except OSError as unread:
+                raise NervehandError(
+                    f"{name}: cannot be read ({unread.strerror}); nothing was changed: see to it that it can"
+                ) from None
+        if n := sum(record.recording == part.name for record in self.kept().records.values()):
+            raise NervehandError(
+                f"{error}; {n} trials are in it, and nothing was changed: restore {part.name} with its tail and journal"
+                " from a copy, or move the three out of the folder, which gives these trials up"
+            )
+        for name in beside:
+            if name.exists():
+                name.replace(name.with_name(f"damaged-{name.name}"))
 
     def kept(self) -> Kept:
         """What the journal holds; damaged lines are counted, and the rest is kept."""
@@ -199,8 +260,8 @@ class CalibrationFolder:
             writer.close()
 
 
-def _put_aside(part: Path) -> None:
-    """A recording of which nothing is whole: kept under another name, out of the way of what follows."""
-    for name in (part, tail_of(part), part.with_name(part.name + ".journal")):
-        if name.exists():
-            name.replace(name.with_name(f"damaged-{name.name}"))
+def _take_place(copy: Path, part: Path) -> None:
+    """The journal's notes are in the copy."""
+    journal_of(part).unlink(missing_ok=True)
+    copy.replace(part)
+    sync_folder(part)

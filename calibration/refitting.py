@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from calibration.records import FitRecord
+from firmware_bridge.errors import NervehandError
 from firmware_bridge.plain import from_plain
 
 ENDING_S = 5.0
@@ -63,7 +65,8 @@ class Refits:
             assert self._reader is not None
             self._reader.join(ENDING_S)
             if self._process.returncode:
-                self.problem = f"the decoder of round {self._round} could not be fitted: {self._last_words()}"
+                why = self._why(self._process.returncode)
+                self.problem = f"the decoder of round {self._round} could not be fitted: {why}"
             self._process = None
             self._begin()
         return [self._told.popleft() for _ in range(len(self._told))]
@@ -73,15 +76,20 @@ class Refits:
             return
         self._round, self._progress, self.problem = self._wanted, 0.0, ""
         self._words: deque[str] = deque(maxlen=1)
+        self._strays: deque[str] = deque(maxlen=1)
         command = [sys.executable, "-m", "calibration.refit", str(self._folder), str(self._round)]
         self._process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL
-        )
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+            text=True, encoding="utf-8", errors="replace",
+        )  # fmt: skip
         self._reader = threading.Thread(target=self._listen, args=(self._process,), name="refit", daemon=True)
         self._reader.start()
 
-    def _last_words(self) -> str:
-        return self._words[-1] if self._words else "it said nothing"
+    def _why(self, code: int) -> str:
+        """How it ended, and the last that it said."""
+        ended = _signal_of(-code) if code < 0 else f"it ended with code {code}"
+        said = (*self._words, *self._strays)[:1]
+        return ": ".join((ended, *said)) if code < 0 or not said else said[0]
 
     def _listen(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
@@ -89,15 +97,31 @@ class Refits:
         errors = threading.Thread(target=self._hear, args=(process,), daemon=True)
         errors.start()
         for line in process.stdout:
+            if line.strip() and not self._understood(line):
+                self._strays.append(line.strip())
+        errors.join()
+
+    def _understood(self, line: str) -> bool:
+        """Whether it was one of refit's own lines; a library may print others, and who stops reading stops the fit."""
+        try:
             said = json.loads(line)
             if "progress" in said:
                 self._progress = float(said["progress"])
             else:
                 self._told.append(from_plain(FitRecord, said["fit"], "fit"))
-        errors.join()
+        except (ValueError, TypeError, KeyError, NervehandError):
+            return False
+        return True
 
     def _hear(self, process: subprocess.Popen[str]) -> None:
         assert process.stderr is not None
         for line in process.stderr:
             if line.strip():
                 self._words.append(line.strip())
+
+
+def _signal_of(number: int) -> str:
+    try:
+        return f"it was ended by {signal.Signals(number).name}"
+    except ValueError:  # a real-time signal has no name
+        return f"it was ended by signal {number}"

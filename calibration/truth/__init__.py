@@ -106,3 +106,21 @@ def load(name: str) -> TruthModule:
     if name not in names():
         raise NervehandError(f"ground truth {name!r} is not known: use one of {', '.join(names())}")
     return cast(TruthModule, importlib.import_module(f"{__name__}.{name}"))
+
+
+def open_able(address: str, phantom_side: Side) -> TruthSource:
+    """The truth at "name:where" that measures the hand which is not the phantom one: where the address names no side,
+    that side. NervehandError where it names the phantom's, or where there is no such truth."""
+    name, _, where = address.partition(":")
+    module = load(name)
+    able: Side = "left" if phantom_side == "right" else "right"
+    _, mark, said = where.partition("?")
+    sides = [one.removeprefix("side=") for one in said.split("&") if one.startswith("side=")]
+    if phantom_side in sides:
+        raise NervehandError(
+            f"{address} measures the {phantom_side} hand, and the phantom hand is the {phantom_side} one: "
+            f"say side={able}, or leave it out"
+        )
+    if not sides:
+        where += f"{'&' if said else '' if mark else '?'}side={able}"
+    return module.open_truth(where)

@@ -1,4 +1,4 @@
-"""The simulated subject's able hand, as a glove would measure it: `simulated`, or `simulated:PRESET/SUBJECT/DAY`."""
+"""The simulated subject's able hand, as a glove would measure it: `simulated[:PRESET[/SUBJECT[/DAY]]]`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.truth import Side, TruthBlock, TruthInfo
+from calibration.truth._where import parse_where, side_of
 from calibration.truth.hand_joints import BY_NAME, JOINT_NAMES, MIRROR
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.hand import DOF_NAMES
@@ -21,7 +22,7 @@ from firmware_bridge.nerve.physiology import COHORT, PRESETS, person_of
 from firmware_bridge.physics import anatomy
 from firmware_bridge.sources import Found
 
-ADDRESS = "simulated[:PRESET[/SUBJECT[/DAY]]]"
+ADDRESS = "simulated[:PRESET[/SUBJECT[/DAY]]][?side=left|right]"
 NERVE_RATE_HZ = 10_000.0
 """Of the simulated subject's front-end, by default."""
 
@@ -264,7 +265,9 @@ def find() -> tuple[Found, ...]:
 
 def open_truth(where: str) -> SimulatedTruth:
     """The able hand of the subject at PRESET/SUBJECT/DAY (default, 1 and 0), following its cues from sample 0 on."""
-    parts = where.split("/") if where else []
+    place, options = parse_where(ADDRESS, where, {"side": "right"})
+    side = side_of(options["side"])
+    parts = place.split("/") if place else []
     try:
         preset = parts[0] if parts else "default"
         number, day = (int(parts[k]) if len(parts) > k else default for k, default in ((1, 1), (2, 0)))
@@ -275,4 +278,4 @@ def open_truth(where: str) -> SimulatedTruth:
             f"simulated:{where}: give {ADDRESS}, for example simulated:default/1/0"
         ) from None
     motion = CuedMotion(person_of(preset), number, day, NERVE_RATE_HZ, Schedule())
-    return SimulatedTruth(motion, seed=number)
+    return SimulatedTruth(motion, side=side, seed=number)

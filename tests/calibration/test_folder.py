@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import shutil
+from collections import namedtuple
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -141,6 +146,105 @@ def test_a_recording_of_which_nothing_is_whole_is_put_aside(tmp_path: Path) -> N
     del writer
 
 
+def cut_off(made: CalibrationFolder) -> Path:
+    """A recording that a kill left open, with a trial in it."""
+    part = made.new_part()
+    record_part(part, 5, is_closed=False)
+    with made.journal() as append:
+        append("trial", replace(RECORD, recording=part.name))
+    return part
+
+
+def fill_the_disk(patched: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    patched.setattr(shutil, "disk_usage", lambda path: usage(1 << 40, 1 << 40, 1 << 20))
+
+
+def names_in(path: Path) -> list[str]:
+    return sorted(one.name for one in path.iterdir())
+
+
+def test_a_full_disk_puts_no_good_recording_aside(tmp_path: Path) -> None:
+    made = folder(tmp_path)
+    part = cut_off(made)
+    before = names_in(made.path)
+    with pytest.MonkeyPatch.context() as patched:
+        fill_the_disk(patched)
+        with pytest.raises(
+            NervehandError, match=r"cannot be mended now; nothing was changed: .*free some space"
+        ):
+            made.mend()
+    assert names_in(made.path) == before
+    assert made.mend() == ["part-001.nwb: cut off; 500 of 500 samples are whole"]
+    assert read_session(part).n_samples == 500
+
+
+def test_a_recording_with_trials_is_never_put_aside_without_a_word_of_a_person(tmp_path: Path) -> None:
+    made = folder(tmp_path)
+    part = cut_off(made)
+    tail_of(part).write_bytes(b"")
+    before = names_in(made.path)
+    with pytest.raises(NervehandError, match="1 trials are in it, and nothing was changed"):
+        made.mend()
+    assert names_in(made.path) == before
+
+
+def test_a_new_recording_has_a_number_that_none_has_or_had(tmp_path: Path) -> None:
+    made = folder(tmp_path)
+    assert made.new_part().name == "part-001.nwb"
+    record_part(made.new_part(), 0, is_closed=False)
+    made.mend()
+    assert names_in(made.path)[0] == "damaged-part-001.nwb"
+    assert made.new_part().name == "part-002.nwb"
+    (made.path / "part-002.nwb.tail").touch()  # a kill before its recording was there
+    assert made.new_part().name == "part-003.nwb"
+    with made.journal() as append:
+        append("trial", replace(RECORD, recording="part-007.nwb"))  # it was moved away
+    assert made.new_part().name == "part-008.nwb"
+
+
+class Killed(BaseException):
+    """No program cleans up after this."""
+
+
+def killed_at(step: int, patched: pytest.MonkeyPatch) -> None:
+    """What changes names on the disk, or waits for it, ends the process at that step; nothing is done after it."""
+    steps = itertools.count(1)
+
+    def dying(real: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: object, **options: object) -> object:
+            if next(steps) >= step:
+                raise Killed
+            return real(*arguments, **options)
+
+        return call
+
+    for name in ("unlink", "rename", "replace", "fsync"):
+        patched.setattr(os, name, dying(getattr(os, name)))
+
+
+def test_a_kill_at_any_moment_of_the_mending_costs_nothing(tmp_path: Path) -> None:
+    expected = ["journal", "part-001.nwb", "plan.json"]
+    n_killed = 0
+    for step in itertools.count(1):
+        made = folder(tmp_path / str(step))
+        part = cut_off(made)
+        with pytest.MonkeyPatch.context() as patched:
+            killed_at(step, patched)
+            try:
+                made.mend()
+            except Killed:
+                n_killed += 1
+        assert made.new_part().name == "part-002.nwb"
+        made.mend()
+        assert names_in(made.path) == expected
+        assert read_session(part).n_samples == 500
+        assert made.mend() == []
+        if n_killed < step:
+            break
+    assert n_killed >= 6
+
+
 def test_one_process_at_a_time_works_on_it(tmp_path: Path) -> None:
     made = folder(tmp_path)
     with made.held():
@@ -149,3 +253,16 @@ def test_one_process_at_a_time_works_on_it(tmp_path: Path) -> None:
             pass
     with made.held():
         pass
+
+
+def test_what_was_made_for_a_start_that_failed_is_taken_back_and_no_more(tmp_path: Path) -> None:
+    made = folder(tmp_path)
+    with made.journal():
+        pass
+    (made.path / "mine.txt").touch()
+    made.discard()
+    assert names_in(made.path) == ["mine.txt"]
+    begun = folder(tmp_path / "begun")
+    record_part(begun.new_part(), 1, is_closed=True)
+    begun.discard()
+    assert names_in(begun.path) == ["part-001.nwb", "plan.json"]

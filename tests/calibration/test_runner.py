@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from calibration.evaluation import bundle_stream
 from calibration.finishing import FinishOptions, finish
 from calibration.folder import CalibrationFolder, Plan
 from calibration.labelling import joined, labelled
-from calibration.paradigm import Paradigm
+from calibration.paradigm import BASIC_MOVEMENTS, Paradigm
 from calibration.records import Reason
 from calibration.runner import Able, Runner
 from calibration.view import Phase
@@ -247,6 +248,111 @@ def test_lost_samples_spoil_the_trial_in_which_they_were_lost(tmp_path: Path) ->
     assert Reason.SAMPLES_LOST in folder.kept().records[2].reasons
     with labelled(folder) as (part,):
         assert [one.is_used for one in part.trials][:2] == [True, False]
+
+
+def test_an_outage_spoils_every_trial_that_it_touches_also_one_of_which_nothing_was_received(
+    tmp_path: Path,
+) -> None:
+    folder = new_folder(tmp_path, replace(PARADIGM, kind="mimic"))
+    person = ToyPerson()
+    runner = lead(folder, person, 1)
+    lost = round(2.5 * PARADIGM.trial_s * RATE_HZ)
+    person._at += lost
+    runner.block(replace(person.block(), lost_before=lost))
+    go_on(runner, person, 5)
+    close(runner)
+    spoilt = {n: Reason.SAMPLES_LOST in one.reasons for n, one in folder.kept().records.items()}
+    assert spoilt == {1: False, 2: True, 3: True, 4: True, 5: False}
+
+
+def test_a_hand_that_is_late_is_waited_for_before_its_trial_is_judged(tmp_path: Path) -> None:
+    folder = new_folder(tmp_path)
+    runner = lead(folder, ToyPerson(lag_s=0.4), Phase.ROUND_DONE)
+    close(runner)
+    records = folder.kept().records
+    assert len(records) == 6
+    assert all(one.is_used for one in records.values())
+
+
+def test_readings_lie_at_the_sample_that_was_received_as_they_arrived(tmp_path: Path) -> None:
+    folder = new_folder(tmp_path)
+    close(lead(folder, ToyPerson(latency_s=0.03), 1))
+    sensors = read_session(folder.parts[0]).recorded.sensors
+    assert sensors is not None
+    late_s = sensors.sample_index / RATE_HZ - sensors.device_s
+    np.testing.assert_allclose(late_s, 0.03, atol=1.5 / RATE_HZ)  # whole blocks are 0.1 s
+
+
+def test_a_recording_too_short_to_tell_the_lag_has_that_of_the_others(tmp_path: Path) -> None:
+    folder = new_folder(tmp_path)
+    close(lead(folder, ToyPerson(lag_s=0.2), 5))
+    close(lead(folder, ToyPerson(lag_s=0.2, first_sample=4000), Phase.ROUND_DONE))
+    with labelled(folder) as parts:
+        first, second = (part.alignment for part in parts)
+        assert [len(part.trials) for part in parts] == [5, 1]
+    assert first is not None
+    assert second is not None
+    assert first.lag_s == pytest.approx(0.2, abs=0.02)
+    assert (second.lag_s, second.lag_confidence) == (first.lag_s, 0.0)
+
+
+def test_a_calibration_whose_hand_is_lost_is_not_labelled_by_cues(
+    done: tuple[CalibrationFolder, ToyPerson], tmp_path: Path
+) -> None:
+    shutil.copytree(done[0].path, tmp_path / "c1")
+    folder = CalibrationFolder.reopen(tmp_path / "c1")
+    journal = folder.path / "journal"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    damaged = [line.replace(b"relaxed", b"relaxes") for line in lines]
+    assert damaged != lines
+    journal.write_bytes(b"".join(damaged))
+    with (
+        pytest.raises(NervehandError, match=r"hand is missing .* of which 1 lines are damaged"),
+        labelled(folder),
+    ):
+        pass
+
+
+def test_a_trial_that_a_person_accepts_teaches_only_what_can_be_seen_in_it(
+    done: tuple[CalibrationFolder, ToyPerson], tmp_path: Path
+) -> None:
+    shutil.copytree(done[0].path, tmp_path / "c1")
+    folder = CalibrationFolder.reopen(tmp_path / "c1")
+    with folder.journal() as append:
+        append("trial", replace(folder.kept().records[2], accepted=True))
+    with labelled(folder) as (part,):
+        assert 2 in {one.number for one in part.used}
+        assert {one.number for one in part.taught} == {1, 3, 4, 5, 6, 7}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"side": "left"}, "measures the left hand, which is the phantom one: .*side=right"),
+        (
+            {"paradigm": replace(PARADIGM, movements=BASIC_MOVEMENTS)},
+            "tells nothing of wrist flexion, wrist extension: .* --movements thumb,index,middle,ring,little,fist$",
+        ),
+    ],
+)
+def test_what_the_able_hand_cannot_tell_is_said_before_anything_is_recorded(
+    change: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    folder = new_folder(tmp_path)
+    folder = CalibrationFolder(folder.path, replace(folder.plan, **change))
+    person = ToyPerson()
+    with pytest.raises(NervehandError, match=said):
+        Runner(folder, INFO, person.block(), person, person=person)
+    assert folder.parts == ()
+
+
+def test_it_goes_on_with_the_stream_that_it_began_with_only(
+    done: tuple[CalibrationFolder, ToyPerson],
+) -> None:
+    person = ToyPerson()
+    other = replace(INFO, mains_hz=60.0, rate_hz=5000.0)
+    with pytest.raises(NervehandError, match=r"begun with 6 nerve channels at 4000 Hz.* at 5000 Hz"):
+        Runner(done[0], other, person.block(), person, person=person)
 
 
 def test_without_an_able_hand_the_labels_are_the_cues(tmp_path: Path) -> None:

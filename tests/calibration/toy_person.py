@@ -58,9 +58,17 @@ class _Hand:
 
 
 class ToyPerson:
-    """Source, able hand and person in one; `nothing_moves` names trials in which neither hand does."""
+    """Source, able hand and person in one; `nothing_moves` names trials in which neither hand does. The able hand moves
+    `lag_s` later. With `latency_s` blocks say when they came, and readings come so much later than they were taken."""
 
-    def __init__(self, first_sample: int = 0, nothing_moves: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self,
+        first_sample: int = 0,
+        nothing_moves: tuple[int, ...] = (),
+        lag_s: float = 0.0,
+        latency_s: float | None = None,
+    ) -> None:
+        self._lag, self._latency_s = round(lag_s * RATE_HZ), latency_s
         self.info_of_truth = GLOVE
         self._nerve, self._able = _Hand(), _Hand()
         self._at, self._taken = first_sample, first_sample
@@ -82,15 +90,18 @@ class ToyPerson:
         rng = np.random.default_rng([7, int(index[0])])
         loud = 1 + 6 * np.maximum(self._nerve.at(index + LEAD_S * RATE_HZ), 0)
         samples = rng.normal(0, 20, (BLOCK, 6)) * loud
-        return SignalBlock(np.rint(samples).astype(np.int16), int(index[0]), scale_uv=0.5)
+        arrival_ns = 0 if self._latency_s is None else round(self._at / RATE_HZ * 1e9)
+        return SignalBlock(
+            np.rint(samples).astype(np.int16), int(index[0]), scale_uv=0.5, arrival_ns=arrival_ns
+        )
 
     def take(self) -> TruthBlock | None:
         every = round(RATE_HZ / GLOVE.rate_hz)
         index = np.arange(-(-self._taken // every) * every, self._at, every)
         self._taken = self._at
         rng = np.random.default_rng([8, self._at])
-        values = 100 * self._able.at(index)[:, :5] + rng.normal(0, 0.5, (len(index), 5))
-        arrival = (index / RATE_HZ * 1e9).astype(np.int64)
+        values = 100 * self._able.at(index - self._lag)[:, :5] + rng.normal(0, 0.5, (len(index), 5))
+        arrival = ((index / RATE_HZ + (self._latency_s or 0.0)) * 1e9).astype(np.int64)
         return TruthBlock(values.astype(np.float32), index / RATE_HZ, arrival)
 
     def pose(self, pose: Pose, sample_index: int) -> None:
