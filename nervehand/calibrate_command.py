@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,6 +29,25 @@ Steps = Annotated[
 Rounds = Annotated[int | None, typer.Option("--repetitions", help="How often each movement is made.", min=1)]
 
 
+OF_A_SIMULATED_PERSON = ("lag_ms", "drift_ppm", "mishaps", "fresh_day")
+OF_THE_BEGINNING = (
+    "out",
+    "subject",
+    "source",
+    "truth",
+    "side",
+    "array",
+    "kind",
+    "repetitions",
+    "movements",
+    "paradigm_file",
+    "self_paced",
+    "seed",
+    *OF_A_SIMULATED_PERSON,
+)
+"""Options that a calibration has from its first call on."""
+
+
 def add_calibrate_commands(app: typer.Typer) -> None:
     """Add them to the command line."""
     app.command()(calibrate)
@@ -36,6 +56,7 @@ def add_calibrate_commands(app: typer.Typer) -> None:
 
 
 def calibrate(
+    context: typer.Context,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", metavar="FOLDER", help="Where everything goes.")
     ] = None,
@@ -84,7 +105,9 @@ def calibrate(
     mishaps: Annotated[int, typer.Option(help="Of a simulated person: so many trials go wrong.", min=0)] = 0,
     fresh_day: Annotated[
         int | None,
-        typer.Option(help="Of a simulated person: score the decoder on this day, in a new order.", min=0),
+        typer.Option(
+            help="Of a simulated person: score the decoder on this day, in a new order.", min=0, max=3650
+        ),
     ] = None,
     headless: Annotated[
         bool, typer.Option("--headless", help="No screen; without a port, nobody is asked.")
@@ -107,12 +130,12 @@ def calibrate(
         )
     except ModuleNotFoundError as error:
         raise NervehandError(f"calibrating needs {error.name}: install nervehand[train]") from error
+    last = LastFit(network, parts, threads, steps)
     if resume is not None:
-        if out is not None or subject or source or truth:
+        if begun := _given(context, OF_THE_BEGINNING):
             raise NervehandError(
-                "--resume goes on with what was begun: leave out the other options, or begin anew"
+                f"--resume goes on with what was begun: leave out {', '.join(begun)}, or begin anew"
             )
-        last = LastFit(network, parts, threads, steps)
         run_calibrate(resume, None, last, port=port, headless=headless, as_json=as_json)
         return
     if out is None:
@@ -130,21 +153,31 @@ def calibrate(
             subject = f"{SIMULATED}-{wearer.preset}-{wearer.number}"
         glove = replace(wearer.glove, lag_s=lag_ms / 1e3, drift_ppm=drift_ppm)
         wearer = replace(wearer, glove=glove, side=phantom_side(side or "right"))
+        if fresh_day == wearer.day:
+            raise NervehandError(
+                f"--fresh-day {fresh_day} is the day of the calibration itself: give another"
+            )
     else:
-        given = {"--lag-ms": lag_ms, "--drift-ppm": drift_ppm, "--mishaps": mishaps, "--fresh-day": fresh_day}
-        for option, number in given.items():
-            if number:
-                raise NervehandError(
-                    f"{option} is for a simulated person: leave it out, or add --subject simulated"
-                )
+        for option in _given(context, OF_A_SIMULATED_PERSON):
+            raise NervehandError(
+                f"{option} is for a simulated person: leave it out, or add --subject simulated"
+            )
         if not source:
             raise NervehandError("no source is given: add --source ADDRESS, or --subject simulated to try it")
     options = CalibrateOptions(
         chosen, subject, side or "right", array, source, truth, wearer=wearer, n_mishaps=mishaps,
         fresh_day=fresh_day,
     )  # fmt: skip
-    last = LastFit(network, parts, threads, steps)
     run_calibrate(out, options, last, port=port, headless=headless, as_json=as_json)
+
+
+def _given(context: typer.Context, names: Sequence[str]) -> list[str]:
+    """Which of these parameters were said, as options."""
+    options = {one.name: one.opts[-1] for one in context.command.params}
+    said = [
+        name for name in names if (source := context.get_parameter_source(name)) and source.name != "DEFAULT"
+    ]
+    return [options[name] for name in said]
 
 
 def report(

@@ -16,14 +16,14 @@ from queue import Empty, SimpleQueue
 from rich.console import Console
 
 import nervehand
-from calibration import truth as truths
+from calibration import networks
 from calibration.finishing import Finished, FinishOptions, finish, last_report
-from calibration.folder import CalibrationFolder, Plan
+from calibration.folder import JOURNAL, CalibrationFolder, Plan
 from calibration.paradigm import Paradigm
 from calibration.rehearsal import answer
 from calibration.runner import Able, Onlooker, Person, Runner
 from calibration.simulated_wearer import SimulatedWearer, Wearer, drawn_mishaps
-from calibration.truth import Side
+from calibration.truth import Side, open_able
 from calibration.truth.reader import TruthReader
 from calibration.view import CalibrationView, Phase
 from firmware_bridge.errors import NervehandError
@@ -62,12 +62,19 @@ class CalibrateOptions:
 
 @dataclass(frozen=True, slots=True)
 class LastFit:
-    """How the decoder is made in the end: see FinishOptions."""
+    """How the decoder is made in the end: see FinishOptions. NervehandError for what cannot be, before any trial."""
 
     network: str = "compact"
     n_parts: int = 2
     threads: int = 1
     steps: int | None = None
+
+    def __post_init__(self) -> None:
+        networks.load(self.network)
+        if self.n_parts == 1:
+            raise NervehandError(
+                "--parts 1 holds nothing out: give 2 or more, or 0 for a report without scores"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,20 +116,20 @@ def run_calibrate(
 
     `port` HOST:PORT serves it to a console, None does not.
     """
-    is_new = options is not None
+    headless = headless or as_json
     if options is None:
         folder = CalibrationFolder.reopen(path)
         options = options_of(folder.plan)
+        with folder.held():
+            _mend(folder)
+            done = calibrate(folder, contextlib.nullcontext(), options, last, port=port, headless=headless)
     else:
-        folder = CalibrationFolder.create(path, plan_of(options, path.name))
-    with folder.held():
-        if not is_new:
-            for said in folder.mend():
-                print(said, file=sys.stderr)
-        done = calibrate(folder, options, last, port=port, headless=headless or as_json)
-        fresh = None
-        if done is not None and options.fresh_day is not None and options.wearer is not None:
-            fresh = fresh_day_scores(done.decoder, options.wearer, options.paradigm, options.fresh_day)
+        folder = CalibrationFolder(path, plan_of(options, path.name))
+        folder.require_new(path)
+        done = calibrate(folder, _made(folder), options, last, port=port, headless=headless)
+    fresh = None
+    if done is not None and options.fresh_day is not None and options.wearer is not None:
+        fresh = fresh_day_scores(done.decoder, options.wearer, options.paradigm, options.fresh_day)
     if as_json:
         print_json(summary(folder, done) | ({} if fresh is None else {"fresh_day": fresh}))
         return
@@ -134,13 +141,42 @@ def run_calibrate(
 def run_report(path: Path, last: LastFit, *, as_json: bool) -> None:
     """Session, decoder and report of the calibration in `path`, made again."""
     folder = CalibrationFolder.reopen(path)
-    with folder.held(), saying("finishing", as_json):
-        folder.mend()
-        done = finish(folder, _finish_options(folder, last))
+    with folder.held():
+        _mend(folder)
+        with saying("finishing", as_json):
+            done = finish(folder, _finish_options(folder, last))
     if as_json:
         print_json(summary(folder, done))
         return
     print(describe(folder, done))
+
+
+def _mend(folder: CalibrationFolder) -> None:
+    """What a kill left open is closed; what was found, and what is damaged, is said."""
+    for said in folder.mend():
+        print(said, file=sys.stderr)
+    if n := folder.kept().damaged:
+        lines = "1 line is" if n == 1 else f"{n} lines are"
+        print(
+            f"{folder.path / JOURNAL}: {lines} damaged: what was said there, of a trial, the hand or a fit, is lost",
+            file=sys.stderr,
+        )
+
+
+@contextlib.contextmanager
+def _made(folder: CalibrationFolder) -> Iterator[None]:
+    """The folder is made, and held; it goes again where no recording is begun, so that another attempt can have it."""
+    was_there = folder.path.exists()
+    folder.create(folder.path, folder.plan)
+    try:
+        with folder.held():
+            yield
+    except BaseException:
+        folder.discard()
+        if not was_there:
+            with contextlib.suppress(OSError):  # it is not empty: something is kept
+                folder.path.rmdir()
+        raise
 
 
 def options_of(plan: Plan) -> CalibrateOptions:
@@ -182,16 +218,23 @@ def wearer_of(address: str) -> Wearer:
 
 
 def calibrate(
-    folder: CalibrationFolder, options: CalibrateOptions, last: LastFit, *, port: str | None, headless: bool
+    folder: CalibrationFolder,
+    made: contextlib.AbstractContextManager[None],
+    options: CalibrateOptions,
+    last: LastFit,
+    *,
+    port: str | None,
+    headless: bool,
 ) -> Finished | None:
-    """Lead the calibration of a folder that is held to its end; None where it was left before, and can be resumed.
+    """Lead a calibration to its end; None where it was left before, and can be resumed.
 
-    `headless` without a port nobody is asked: it starts, and finishes, by itself.
+    The folder is there, and held, within `made`, which is entered once source, truth and port are open: a wrong address
+    leaves nothing behind. `headless` without a port nobody is asked: it starts, and finishes, by itself.
     """
     is_watched = not headless or port is not None
     with contextlib.ExitStack() as opened:
         stop = opened.enter_context(stop_on_signals())
-        ends = _ends(folder, options, is_paced=is_watched, opened=opened)
+        ends = _ends(folder.plan, options, is_paced=is_watched, opened=opened)
         opened.enter_context(closed_by(stop, ends.source))
         ends.source.connect()
         opened.callback(ends.source.close)
@@ -215,6 +258,7 @@ def calibrate(
             screen = opened.enter_context(CalibrationScreen(folder.plan))
             if sys.stdin.isatty():
                 opened.enter_context(keys_pressed(pressed.put))
+        opened.enter_context(made)
         runner = Runner(folder, ends.source.info, first, ends.able, person=ends.person, is_live=is_watched)
         lead = _Lead(runner, served, screen, pressed, stop, is_alone=not is_watched)
         with runner:
@@ -226,21 +270,23 @@ def calibrate(
             ends.source.close()
         if runner.conductor.phase is not Phase.FINISHING:
             return None
-        return _finished(folder, last, lead, served)
+        return _finished(folder, last, lead, served, stop)
 
 
-def _finished(folder: CalibrationFolder, last: LastFit, lead: _Lead, port: Port | None) -> Finished | None:
+def _finished(
+    folder: CalibrationFolder, last: LastFit, lead: _Lead, port: Port | None, stop: threading.Event
+) -> Finished | None:
     try:
         with lead.meanwhile() as say:
             done = finish(folder, _finish_options(folder, last), say)
     except _LeftError:
         return None
-    except NervehandError as error:
-        lead.show_end(Phase.FAILED, {}, str(error))
-        _linger(port)
+    except Exception as error:
+        lead.show_end(Phase.FAILED, {}, str(error) if isinstance(error, NervehandError) else repr(error))
+        _linger(port, stop)
         raise
     lead.show_end(Phase.DONE, done.files(), "")
-    _linger(port)
+    _linger(port, stop)
     return done
 
 
@@ -256,15 +302,12 @@ def _finish_options(folder: CalibrationFolder, last: LastFit) -> FinishOptions:
     )
 
 
-def _linger(port: Port | None) -> None:
+def _linger(port: Port | None, stop: threading.Event) -> None:
     if port is not None:
-        time.sleep(LINGER_S)
+        stop.wait(LINGER_S)
 
 
-def _ends(
-    folder: CalibrationFolder, options: CalibrateOptions, *, is_paced: bool, opened: contextlib.ExitStack
-) -> _Ends:
-    plan = folder.plan
+def _ends(plan: Plan, options: CalibrateOptions, *, is_paced: bool, opened: contextlib.ExitStack) -> _Ends:
     if options.wearer is not None:
         wearer = SimulatedWearer(
             options.wearer,
@@ -273,12 +316,10 @@ def _ends(
             mishaps=drawn_mishaps(options.n_mishaps, plan.paradigm, options.wearer.number),
         )
         return _Ends(wearer.source, wearer if plan.truth else None, wearer)
+    truth = open_able(plan.truth, phantom_side(plan.side)) if plan.truth else None
     source = open_source(plan.source)
-    if not plan.truth:
-        return _Ends(source, None, Onlooker())
-    name, _, where = plan.truth.partition(":")
-    reader = opened.enter_context(TruthReader(truths.load(name).open_truth(where)))
-    return _Ends(source, reader, Onlooker())
+    able = None if truth is None else opened.enter_context(TruthReader(truth))
+    return _Ends(source, able, Onlooker())
 
 
 def _address(wearer: Wearer) -> str:
@@ -425,7 +466,10 @@ def describe(folder: CalibrationFolder, done: Finished | None) -> str:
     """A few lines for a person."""
     if done is None:
         n = len(folder.kept().records)
-        return f"{folder.path}: left after {n} trials; go on with: nervehand calibrate --resume {folder.path}"
+        left = f"{folder.path}: left after {n} trials; go on with: nervehand calibrate --resume {folder.path}"
+        if not n:
+            return left
+        return f"{left}\nor end it with these trials, without amplifier and glove: nervehand report {folder.path}"
     lines = [f"{done.n_used} of {done.n_trials} trials taught the decoder, fitted in {done.fit_s} s"]
     lines += [f"{kind.replace('_', ' ')}: {path}" for kind, path in done.files().items()]
     if done.report.missing:

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import cast
 
 import pytest
+from typer.testing import CliRunner
 
-from calibration.folder import CalibrationFolder
+from calibration.folder import JOURNAL, CalibrationFolder, Plan
+from calibration.records import TrialRecord
+from calibration.view import Phase
 from decoder.bundle import read_bundle
+from decoder.session import recorder
 from decoder.session.reader import read_session, tail_of
+from firmware_bridge.errors import NervehandError
+from firmware_bridge.port import Port
+from nervehand import calibrating
+from nervehand.cli import app
 
 SHORT = ["--subject", "simulated", "--movements", "thumb,ring,fist", "--repetitions", "2"]
 FAST = "kind = 'mirrored'\n[timing]\nrest_s = 0.8\nhold_s = 0.6\nround_rest_s = 0.5\n"
@@ -114,7 +126,7 @@ def test_a_killed_calibration_resumes_at_the_next_trial(tmp_path: Path, paradigm
         (["-o", "x", "--subject", "simulated", "--movements", "paw"], "there is no movement 'paw'"),
         (["-o", "x", "--subject", "simulated:default/x"], "give simulated"),
         (["-o", "x", "--subject", "simulated", "--side", "up"], "side is 'up'"),
-        (["--resume", "x", "--subject", "p1"], "leave out the other options"),
+        (["--resume", "x", "--subject", "p1"], "leave out --subject, or begin anew"),
         (["--resume", "x"], "is no calibration"),
         (["-o", "x", "--subject", "p1", "--source", "lsl:a"], "needs a ground truth"),
     ],
@@ -164,3 +176,149 @@ def test_a_signal_while_the_decoder_is_fitted_leaves_what_can_be_resumed(
     assert not (out / "decoder.nhb").exists()
     done = nervehand("calibrate", "--resume", str(out), "--parts", "0", "--steps", "20", "--headless")
     assert "6 of 6 trials taught the decoder" in done.stdout
+
+
+def refused(*words: str) -> str:
+    """What is said where a call is refused, on one line."""
+    done = CliRunner().invoke(app, ["calibrate", *words, "--headless"])
+    assert isinstance(done.exception, NervehandError), done.output
+    assert "\n" not in str(done.exception)
+    return str(done.exception)
+
+
+REAL = ["--subject", "p1", "--source", "serial:/dev/nothing", "--truth", "simulated"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (REAL, "does not open"),
+        ([*REAL, "--source", "nosuch:x"], "'nosuch' is not known"),
+        ([*REAL, "--truth", "glove:x"], "ground truth 'glove' is not known"),
+        ([*REAL, "--side", "left", "--truth", "rokoko:?side=left"], "the phantom hand is the left one"),
+        ([*REAL, "--fresh-day", "0"], "--fresh-day is for a simulated person"),
+        (["--subject", "simulated", "--port", "203.0.113.1:1"], "cannot be served"),
+        (["--subject", "simulated", "--mishaps", "9999"], "9999 mishaps in 80 trials"),
+        (["--subject", "simulated", "--network", "compct"], "no network 'compct'"),
+        (["--subject", "simulated", "--parts", "1"], "--parts 1 holds nothing out"),
+        (["--subject", "simulated:default/1/2", "--fresh-day", "2"], "the day of the calibration itself"),
+    ],
+)
+def test_a_start_that_fails_leaves_nothing_and_the_corrected_call_begins(
+    words: list[str], said: str, tmp_path: Path
+) -> None:
+    assert said in refused(*words, "-o", str(tmp_path / "c1"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_recording_that_cannot_begin_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "free_bytes", lambda path: 0)
+    words = ["--subject", "simulated", "--kind", "mimic"]
+    assert "free some space" in refused(*words, "-o", str(tmp_path / "new"))
+    (tmp_path / "empty").mkdir()
+    assert "free some space" in refused(*words, "-o", str(tmp_path / "empty"))
+    assert [(one.name, list(one.iterdir())) for one in tmp_path.iterdir()] == [("empty", [])]
+
+
+def test_a_folder_that_is_there_is_refused_before_any_source_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").touch()
+    assert "is there already" in refused(*REAL, "-o", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--out x", "--subject simulated", "--source lsl:a", "--truth simulated", "--side left", "--array cuff",
+        "--kind mimic", "--repetitions 10", "--movements fist", "--paradigm p.toml", "--self-paced", "--seed 0",
+        "--lag-ms 0", "--drift-ppm 0", "--mishaps 0", "--fresh-day 1",
+    ],
+)  # fmt: skip
+def test_what_was_said_at_the_beginning_is_not_said_again(option: str) -> None:
+    name = option.split()[0]
+    assert f"leave out {name}, or begin anew" in refused("--resume", "x", *option.split())
+
+
+def begun(path: Path, n_trials: int = 0) -> CalibrationFolder:
+    """The calibration of a simulated person, with trials and no recording."""
+    address = "simulated:default/1/0"
+    folder = CalibrationFolder.create(
+        path, Plan("c1", "s1", "right", "simulated", address, address, "2026-01-31T12:00:00+00:00")
+    )
+    with folder.journal() as append:
+        for number in range(1, n_trials + 1):
+            append("trial", TrialRecord(number, 1, 1, "fist", "part-001.nwb", 0, 750, 2250, 3300))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("n_damaged", "said"), [(0, ""), (1, "1 line is damaged"), (2, "2 lines are damaged")]
+)
+def test_damaged_lines_of_the_journal_are_said(
+    n_damaged: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = begun(tmp_path / "c1", 3)
+    lines = (folder.path / JOURNAL).read_text().splitlines(keepends=True)
+    for i in range(n_damaged):
+        lines[i] = lines[i].replace("fist", "fisT")
+    (folder.path / JOURNAL).write_text("".join(lines))
+    for words in (
+        ["calibrate", "--resume", str(folder.path), "--headless", "--port", "nonsense"],
+        ["report", str(folder.path)],
+    ):
+        done = CliRunner().invoke(app, words)
+        assert isinstance(done.exception, NervehandError)
+        assert (said in done.stderr, "damaged" in done.stderr) == (True, bool(n_damaged))
+
+
+def test_what_is_left_can_be_gone_on_with_or_ended_without_its_devices(tmp_path: Path) -> None:
+    made = begun(tmp_path / "c1", 3)
+    said = calibrating.describe(made, None)
+    assert f"nervehand calibrate --resume {made.path}" in said
+    assert f"without amplifier and glove: nervehand report {made.path}" in said
+    assert "nervehand report" not in calibrating.describe(begun(tmp_path / "c2"), None)
+
+
+class Shown:
+    """The last views that were shown."""
+
+    def __init__(self) -> None:
+        self.ends: list[tuple[Phase, str]] = []
+
+    @contextlib.contextmanager
+    def meanwhile(self) -> Iterator[Callable[[str, float], None]]:
+        yield lambda text, part: None
+
+    def show_end(self, phase: Phase, files: Mapping[str, str], failure: str) -> None:
+        self.ends.append((phase, failure))
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (NervehandError("no trial is left"), "no trial is left"),
+        (OSError(28, "No space"), "OSError(28, 'No space')"),
+    ],
+)
+def test_an_end_that_fails_is_shown_whatever_failed_and_a_signal_cuts_the_show_short(
+    error: Exception, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(calibrating, "finish", fail)
+    monkeypatch.setattr(calibrating, "LINGER_S", 60.0)
+    shown, stop = Shown(), threading.Event()
+    threading.Timer(0.05, stop.set).start()
+    began_s = time.monotonic()
+    with pytest.raises(type(error)):
+        calibrating._finished(
+            begun(tmp_path / "c1"),
+            calibrating.LastFit(),
+            cast(calibrating._Lead, shown),
+            cast(Port, object()),
+            stop,
+        )
+    assert shown.ends == [(Phase.FAILED, said)]
+    assert time.monotonic() - began_s < 30
