@@ -121,7 +121,7 @@ class CalibrationFolder:
             raise NervehandError(
                 f"{path}: is no calibration ({error.strerror}: {PLAN}): name its folder"
             ) from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise NervehandError(f"{path / PLAN}: is damaged ({error}): restore it from a copy") from None
         version = given.get("format_version") if isinstance(given, dict) else None
         if not isinstance(version, int) or version > FORMAT_VERSION:

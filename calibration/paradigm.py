@@ -75,9 +75,10 @@ FIVE_FINGERS = tuple(
     Movement(name, tuple(float(k == i) for k in range(N_DOF)))  # type: ignore[arg-type]  # six of them
     for i, name in enumerate(DOF_NAMES[:5])
 )
+HAND_MOVEMENTS: tuple[Movement, ...] = (*FIVE_FINGERS, Movement("fist", (1, 1, 1, 1, 1, 0)))
+"""For what measures no wrist: a camera, or a glove that ends before it."""
 BASIC_MOVEMENTS: tuple[Movement, ...] = (
-    *FIVE_FINGERS,
-    Movement("fist", (1, 1, 1, 1, 1, 0)),
+    *HAND_MOVEMENTS,
     Movement("wrist flexion", (0, 0, 0, 0, 0, 1)),
     Movement("wrist extension", (0, 0, 0, 0, 0, -1)),
 )

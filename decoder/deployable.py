@@ -11,11 +11,16 @@ from decoder.bundle import Bundle
 from decoder.chain import ChainEvent, DecodeChain, compile_kernels
 from decoder.decision import REST
 from decoder.intent import Intents
+from decoder.shadow_records import TOO_SLOW
 from firmware_bridge.errors import NervehandError, StreamMismatchError
 from firmware_bridge.stream import SignalBlock, StreamInfo
 
 COSTS = 256
 """Hops over which the time of computing is looked at."""
+TRIED_HOPS = 9
+"""Of a candidate, before it runs beside anything."""
+MOST_WINDOW_S = 2.0
+"""The longest window of a candidate's features."""
 
 
 class Decoder:
@@ -75,6 +80,13 @@ class Decoder:
         n = min(self._n_costs, COSTS)
         return float(np.percentile(self._costs[:n], percent)) / 1e3 if n else None
 
+    def newest_cost_us(self, n_hops: int) -> float:
+        """Mean of its computing per hop, of so many newest hops (at most COSTS); 0 before the first."""
+        n = min(n_hops, self._n_costs, COSTS)
+        return (
+            float(self._costs[np.arange(self._n_costs - n, self._n_costs) % COSTS].mean()) / 1e3 if n else 0.0
+        )
+
 
 def candidate(
     bundle: Bundle, info: StreamInfo, deployed: Bundle, *, most_delay: int, any_wearer: bool = False
@@ -82,7 +94,8 @@ def candidate(
     """A decoder that may run beside `deployed`, its kernels compiled; takes long, so not where it decodes.
 
     StreamMismatchError where it was made for another stream or, unless `any_wearer`, for another wearer than that one;
-    NervehandError where its delay line is longer than `most_delay` samples.
+    NervehandError where its delay line is longer than `most_delay` samples, its window longer than MOST_WINDOW_S, or
+    where it takes TOO_SLOW of a hop or more.
     """
     bundle.require_stream(info)
     if not any_wearer:
@@ -97,6 +110,12 @@ def candidate(
                     f"{what}: this decoder was made for {there or 'unnamed'}, the one that runs for "
                     f"{here or 'unnamed'}: use that person's own decoder, or override by name"
                 )
+    window_s = _window_samples(bundle) / info.rate_hz
+    if window_s > MOST_WINDOW_S:  # before any memory is taken for it
+        raise NervehandError(
+            f"its features take a window of {window_s:g} s, a decoder beside another one at most {MOST_WINDOW_S:g} s: "
+            "fit it with a shorter one"
+        )
     compile_kernels(bundle, info)
     made = Decoder(bundle, info)
     if made.chain.front_end.delay > most_delay:
@@ -104,4 +123,35 @@ def candidate(
             f"its delay line takes {made.chain.front_end.delay} samples, this run at most {most_delay}: start a run "
             "with this decoder"
         )
+    share = hop_share(Decoder(bundle, info), info)
+    if share >= TOO_SLOW:
+        raise NervehandError(
+            f"it takes {share:.0%} of a hop on this machine, less than {TOO_SLOW:.0%} is needed: use a smaller network"
+        )
     return made
+
+
+def hop_share(decoder: Decoder, info: StreamInfo) -> float:
+    """The median of its own computing per hop as a share of the hop, tried on noise; the decoder is used up by it."""
+    hop, warm = (
+        decoder.bundle.hop_raw_samples,
+        _window_samples(decoder.bundle) + decoder.chain.front_end.delay,
+    )
+    rng = np.random.default_rng(0)
+    hop_ns = decoder.bundle.hop_s * 1e9
+    first, costs_ns = 0, list[float]()
+    n = -(-warm // hop) * hop + hop  # the first block fills the window, the others complete a hop each
+    while len(costs_ns) < TRIED_HOPS and sum(costs_ns) < TRIED_HOPS * hop_ns:
+        samples = rng.normal(0.0, 20.0, (n, info.n_channels)).astype(np.float32)
+        began_ns = time.thread_time_ns()
+        decoder.process(SignalBlock(samples, first))
+        if first:
+            costs_ns.append(time.thread_time_ns() - began_ns)
+        first += n
+        n = hop
+    return float(np.median(costs_ns)) / hop_ns
+
+
+def _window_samples(bundle: Bundle) -> int:
+    """Of a window, as the stream has them."""
+    return bundle.manifest.features.settings.window_samples * bundle.manifest.conditioning.decimation

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decoder.chain import ChainEvent
-from decoder.deployable import COSTS, Decoder, candidate
+from decoder.deployable import Decoder, candidate
 from decoder.intent import Intents
 from decoder.shadow_records import (
     DEFAULT_RULES,
@@ -30,8 +30,10 @@ from firmware_bridge.stream import SignalBlock, StreamInfo
 
 MOST_OPEN = 512
 """Hops that wait to be compared, where two decoders have other delays."""
-BEHIND_S = 0.25
-"""Where the deployed decoder is so late, the others wait."""
+BEHIND_HOPS = 1.0
+"""Where the deployed decoder is so late, the others wait: soon enough that its hand is still told what it decides."""
+JUDGED_HOPS = 8
+"""After so many hops of a decoder in shadow, each time, it is looked at whether it takes too long."""
 MOST_LATE_S = 5.0
 """What they may have before them then; they leave out what is more, and warm up again."""
 CATCH_UP = 8
@@ -51,6 +53,7 @@ class _Beside:
     def __init__(self, decoder: Decoder, role: Role, who: str) -> None:
         self.decoder, self.role, self.who = decoder, role, who
         self.hops = self.same = self.compared = 0
+        self.judged_at = JUDGED_HOPS
         self.difference = 0.0
         self.fault = ""
         self._warm_from: int | None = None
@@ -100,6 +103,7 @@ class _Asked:
     who: str
     answered: Callable[[str], None]
     expires_ns: int
+    sha256: str = ""
     until: int | None = None
 
 
@@ -144,20 +148,23 @@ class Shadows:
 
         self._inbox.append(place)
 
-    def ask(self, role: Role, who: str, answered: Callable[[str], None], expires_ns: int) -> None:
+    def ask(
+        self, role: Role, who: str, answered: Callable[[str], None], expires_ns: int, sha256: str = ""
+    ) -> None:
         """Let the one of that role take over; `answered` gets "" once it has, else why it has not. From any thread.
 
-        Nothing happens after `expires_ns` (host). The owner decides: see ShadowRules.
+        Nothing happens after `expires_ns` (host), nor where another one than that of `sha256` ("": any) is there by
+        then. The owner decides: see ShadowRules.
         """
 
         def note(sample_index: int) -> None:
-            reasons = self._reasons(role)
+            reasons = self._reasons(role, sha256)
             if self._asked is not None:
                 reasons = ("another change waits for a moment of rest already",)
             if reasons:
                 self._refuse(sample_index, who, role, "; ".join(reasons), answered)
                 return
-            self._asked = _Asked(role, who, answered, expires_ns)
+            self._asked = _Asked(role, who, answered, expires_ns, sha256)
 
         self._inbox.append(note)
 
@@ -192,20 +199,27 @@ class Shadows:
         self.deployed.note(intents, self._rules.rest_position)
         self._remember(intents)
         self._late.append(block)
-        if not block.arrival_ns or self._clock_ns() - block.arrival_ns <= BEHIND_S * NS:
-            for _ in range(min(CATCH_UP, len(self._late))):
-                self._decode(self._late.popleft(), end)
-        elif end - self._late[0].first_sample > MOST_LATE_S * self._info.rate_hz:
+        for _ in range(min(CATCH_UP, len(self._late))):
+            if self._is_behind(block):
+                break
+            self._decode(self._late.popleft(), end)
+        if self._late and end - self._late[0].first_sample > MOST_LATE_S * self._info.rate_hz:
             self._late.clear()
         return self._change(end)
+
+    def _is_behind(self, block: SignalBlock) -> bool:
+        """Whether the deployed decoder has no time for others, with `block` the newest."""
+        behind_ns = BEHIND_HOPS * self.deployed.bundle.hop_s * NS
+        return bool(block.arrival_ns) and self._clock_ns() - block.arrival_ns > behind_ns
 
     def _decode(self, block: SignalBlock, sample_index: int) -> None:
         for role, one in list(self._beside.items()):
             one.process(block, self._rules)
             one.compare(self._decided)
             why = f"it failed: {one.fault}" if one.fault else ""
-            if not why and one.hops and one.hops % COSTS == 0:
-                share = self._share(one.decoder, 50)
+            if not why and one.hops >= one.judged_at:
+                one.judged_at = one.hops + JUDGED_HOPS
+                share = one.decoder.newest_cost_us(JUDGED_HOPS) / (one.decoder.bundle.hop_s * 1e6)
                 why = f"it takes {share:.0%} of a hop" if share > self._rules.too_slow else ""
             if why:
                 self._remove(role, sample_index, one.who, why, "fault")
@@ -227,7 +241,7 @@ class Shadows:
         rules = self._rules
         if asked.until is None:
             asked.until = sample_index + round(rules.longest_wait_s * self._info.rate_hz)
-        reasons = self._reasons(asked.role)
+        reasons = self._reasons(asked.role, asked.sha256)
         if not reasons and (sample_index > asked.until or self._clock_ns() > asked.expires_ns):
             reasons = (
                 f"no moment of rest came within {rules.longest_wait_s:g} s: let the wearer rest, ask again",
@@ -256,10 +270,13 @@ class Shadows:
         asked.answered("")
         return one.decoder
 
-    def _reasons(self, role: Role) -> tuple[str, ...]:
+    def _reasons(self, role: Role, sha256: str) -> tuple[str, ...]:
         one = self._beside.get(role)
         if one is None:
             return ("no decoder was pushed" if role == "candidate" else "there is no decoder of before",)
+        there = one.decoder.bundle.sha256
+        if sha256 not in ("", there):
+            return (f"{sha256[:12]} is not there any more, but {there[:12]} of {one.who}: push it again",)
         return self._missing(one)
 
     def _missing(self, one: _Beside) -> tuple[str, ...]:

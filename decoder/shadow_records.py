@@ -8,6 +8,9 @@ from typing import Literal
 Role = Literal["candidate", "previous"]
 ShadowEventKind = Literal["push", "drop", "fault", "switch", "rollback", "refused"]
 
+TOO_SLOW = 0.5
+"""Of a hop; a decoder that takes so much of it runs beside no other one."""
+
 
 @dataclass(frozen=True, slots=True)
 class ShadowRules:
@@ -21,7 +24,7 @@ class ShadowRules:
 
     least_s: float = 10.0
     most_of_hop: float = 0.7
-    too_slow: float = 0.5
+    too_slow: float = TOO_SLOW
     rest_s: float = 0.3
     rest_position: float = 0.15
     longest_wait_s: float = 10.0

@@ -17,10 +17,12 @@ from decoder.bundle import Bundle, unpack
 from decoder.shadow import Role, candidate
 from firmware_bridge.adjustments import Adjustments
 from firmware_bridge.errors import LinkError, NervehandError
+from firmware_bridge.gate import GateState
 from firmware_bridge.guard import Guard
 from firmware_bridge.hand import N_DOF
 from firmware_bridge.plain import from_plain, to_plain
 from firmware_bridge.port import Port, Request, serving
+from firmware_bridge.port.greeting import MOST_NAME
 from firmware_bridge.preuse import PreUseReport
 from firmware_bridge.stream import StreamInfo
 from nervehand.guarding import HandView
@@ -33,6 +35,10 @@ LOOK_S = 0.5
 """How often the hand is shown there."""
 ADJUSTMENTS_S = 2.0
 """How often the guard is asked for the wearer's adjustments."""
+MOST_ARM_AGE_S = 2.0
+"""A request to arm that was on its way for longer is refused: nobody expects the hand to move then."""
+CONFIRM_S = 1.0
+"""How long the gate may take to show that it follows no more, after a stop or a release."""
 
 Intend = Callable[[Sequence[float], int, float | None], None]
 
@@ -134,9 +140,7 @@ class PortRequests:
             yield
         finally:
             self._over.set()
-            thread.join()
-            if self._preparing is not None:
-                self._preparing.join()
+            thread.join()  # what prepares a decoder is not waited for: the guard is to release the hand now
 
     def _run(self) -> None:
         while not self._over.is_set():
@@ -166,14 +170,30 @@ class PortRequests:
     def _rest(self, ask: Callable[[str], None]) -> Callable[[Request], None]:
         def answer(request: Request) -> None:
             ask(_name_of(request))
-            request.answer({"gate": self._owner.guard.state.value})
+            guard, end_s = self._owner.guard, time.monotonic() + CONFIRM_S
+            while guard.state is GateState.ARMED and time.monotonic() < end_s:
+                time.sleep(0.01)
+            if guard.state is GateState.ARMED:
+                raise LinkError(
+                    f"the guard did not answer: the {request.name} was sent to it, and its gate still shows "
+                    "armed; where the hand goes on moving, switch it off"
+                )
+            request.answer({"gate": guard.state.value})
 
         return answer
 
     def _arm(self, request: Request) -> None:
+        """As of when it was asked: what somebody has stopped since stays stopped."""
         owner = self._owner
+        if not request.asked_ns:
+            raise NervehandError("it is not said when that was asked: use the same nervehand on both sides")
+        age_s = (time.monotonic_ns() - request.asked_ns) / 1e9
+        if age_s > MOST_ARM_AGE_S:
+            raise NervehandError(
+                f"it took {age_s:.1f} s until it was heard here, at most {MOST_ARM_AGE_S:g} s may pass: ask again"
+            )
         if not owner.guard.request_arm(
-            _name_of(request), owner.report(), owner.acknowledgement, time.monotonic_ns()
+            _name_of(request), owner.report(), owner.acknowledgement, request.asked_ns
         ):
             raise NervehandError(f"the gate does not arm: {owner.why_not_armed() or 'it says nothing'}")
         request.answer({"gate": owner.guard.state.value})
@@ -186,7 +206,9 @@ class PortRequests:
         if request.arguments:
             then = from_plain(Adjustments, plain | _with_infinity(request.arguments), "adjustments")
             self._owner.guard.adjust(_name_of(request), then)
-            self._owner.live.adjustments = now = then
+            self._owner.live.adjustments = now = self._owner.guard.adjustments  # LinkError where it is silent
+            if now != then:
+                raise NervehandError("the guard has not taken the adjustments, it has others: ask again")
         request.answer({"adjustments": without_infinity(to_plain(now))})
 
     def _push(self, request: Request) -> None:
@@ -198,8 +220,9 @@ class PortRequests:
         self._preparing.start()
 
     def _prepare(self, request: Request) -> None:
-        owner, overridden_by = self._owner, str(request.arguments.get("any_wearer", ""))
+        owner = self._owner
         try:
+            overridden_by = _name_in(request.arguments, "any_wearer")
             bundle = unpack(request.blob)
             self._require_names(bundle)
             made = candidate(
@@ -238,7 +261,10 @@ class PortRequests:
             else:
                 request.answer({"bundle": self._owner.live.shadows.deployed.bundle.sha256})
 
-        self._owner.live.shadows.ask(role, _name_of(request), answered, request.expires_ns)
+        sha256 = request.arguments.get("sha256", "")
+        if not isinstance(sha256, str):
+            raise NervehandError(f"sha256 is {str(sha256)[:40]!r}: give that of the decoder which is meant")
+        self._owner.live.shadows.ask(role, _name_of(request), answered, request.expires_ns, sha256)
 
     def _drop(self, request: Request) -> None:
         self._owner.live.shadows.drop(_name_of(request))
@@ -300,6 +326,19 @@ def _with_infinity(given: Mapping[str, object]) -> dict[str, object]:
     if not isinstance(limits, list):
         return dict(given)
     return {**given, "max_speed_per_s": [math.inf if limit is None else limit for limit in limits]}
+
+
+def _name_in(arguments: Mapping[str, object], name: str) -> str:
+    """Somebody's name, "" where it is not given; NervehandError where it is none."""
+    if name not in arguments:
+        return ""
+    value = arguments[name]
+    if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > MOST_NAME:
+        raise NervehandError(
+            f"{name} is {str(value)[:40]!r}: give the name of who answers for that, at most {MOST_NAME} characters, "
+            "or leave it out"
+        )
+    return value
 
 
 def _name_of(request: Request) -> str:

@@ -61,7 +61,7 @@ def run_push(
         said: Callable[[str], None] = (lambda text: None) if as_json else print
         said(f"{sha256[:12]} runs in shadow at {port_address(port)}")
         if switch:
-            switched(client, patience_s, said)
+            switched(client, sha256, patience_s, said)
             said(f"{sha256[:12]} has taken over")
         shadow = client.request("shadow")
     if as_json:
@@ -71,15 +71,17 @@ def run_push(
         print(line)
 
 
-def switched(client: PortClient, patience_s: float, said: Callable[[str], None]) -> None:
-    """Ask until the candidate has taken over; NervehandError with the run's last reason where it has not."""
+def switched(client: PortClient, sha256: str, patience_s: float, said: Callable[[str], None]) -> None:
+    """Ask until that candidate has taken over; NervehandError with the run's last reason where it has not."""
     deadline_s = time.monotonic() + patience_s
     told = ""
     while True:
         left_s = deadline_s - time.monotonic()
         try:
-            client.request("switch", timeout_s=max(1.0, min(left_s, ASK_AGAIN_S)))
-            return
+            answer = client.request(
+                "switch", {"sha256": sha256}, timeout_s=max(1.0, min(left_s, ASK_AGAIN_S))
+            )
+            break
         except LinkError:
             raise
         except NervehandError as refusal:
@@ -91,6 +93,10 @@ def switched(client: PortClient, patience_s: float, said: Callable[[str], None])
             said(f"not yet: {reason}")
             told = kind
         time.sleep(LOOK_S)
+    if answer.get("bundle") != sha256:
+        raise NervehandError(
+            f"{str(answer.get('bundle'))[:12]} has taken over there, not {sha256[:12]}: ask who pushed it, or roll back"
+        )
 
 
 def described(shadow: dict[str, object]) -> list[str]:

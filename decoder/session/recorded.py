@@ -102,7 +102,7 @@ class HealthChanges:
 class SensorReadings:
     """k readings of what measures the able hand, as they arrived: values (k, d) in `units`, NaN where a sensor said
     nothing; `device_s` (k,) on the device's own clock, `arrival_ns` (k,) on the host's. `sample_index` is the
-    sample received then, within a block of samples by the host's clock: what maps the device's clock to the signal's."""
+    sample received then, within a block by the host's clock: what maps the device's clock to the signal's."""
 
     sample_index: NDArray[np.int64]
     device_s: NDArray[np.float64]

@@ -222,7 +222,8 @@ def fill_tables(file: h5py.File, session: Session, notes: tuple[Note, ...]) -> N
     if notes:
         _fill(file, f"{NOTES_PATH}/id", np.arange(len(notes), dtype=np.int64))
         _fill(file, f"{NOTES_PATH}/sample_index", np.array([n.sample_index for n in notes], np.int64))
-        _fill(file, f"{NOTES_PATH}/text", np.array([n.text for n in notes], object))
+        texts = [n.text.encode(errors="replace").decode() for n in notes]  # half a character is in no file
+        _fill(file, f"{NOTES_PATH}/text", np.array(texts, object))
     else:
         del file[NOTES_PATH]
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from firmware_bridge.errors import LinkError, NervehandError
 from firmware_bridge.port.entries import token_for
-from firmware_bridge.port.link import BEAT, Link, linked
-from firmware_bridge.port.wire import Frame, encoded, text_in, whole_in
+from firmware_bridge.port.link import Link, linked
+from firmware_bridge.port.wire import MOST_REQUEST_BYTES, URGENT, Frame, encoded, text_in, whole_in
 from firmware_bridge.stream import StreamInfo
 
 NOTHING: Mapping[str, object] = {}
@@ -22,6 +22,8 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 1.0
 """Before it is connected again; doubled each time."""
 CONNECT_S = 2.0
 LOOK_S = 0.2
+URGENT_S = 0.25
+"""A stop or a release that is not answered by then goes over a link of its own as well."""
 
 logger = logging.getLogger(__name__)
 
@@ -33,12 +35,17 @@ class _Asked:
     header: dict[str, object]
     blob: bytes
     deadline_s: float
+    is_urgent: bool
     answered: threading.Event = field(default_factory=threading.Event)
     answer: dict[str, object] = field(default_factory=dict)
 
     def frame(self) -> bytes:
-        left_s = max(0.0, self.deadline_s - time.monotonic())
-        return encoded(self.header | {"left_s": left_s}, self.blob)
+        return encoded(self.header | {"left_s": self.left_s}, self.blob)
+
+    @property
+    def left_s(self) -> float:
+        """For how long it is still waited for."""
+        return max(0.0, self.deadline_s - time.monotonic())
 
 
 class PortClient:
@@ -100,23 +107,28 @@ class PortClient:
     ) -> dict[str, object]:
         """What the owner answers; NervehandError with its words where it refuses, LinkError where nothing answers.
 
-        Over a cut link it is asked again, and never carried out twice.
+        Over a cut link it is asked again, and never carried out twice. A stop or a release does not wait behind what
+        else is sent: it goes over a link of its own where it is not answered at once.
         """
-        self._known()
+        asked_ns = self._known().server_ns()
+        if len(blob) > MOST_REQUEST_BYTES:
+            raise NervehandError(f"{name}: {len(blob)} bytes are too much: at most {MOST_REQUEST_BYTES}")
         request_id = secrets.token_hex(16)
         header: dict[str, object] = {
             "kind": "request",
             "id": request_id,
             "name": name,
             "arguments": dict(arguments),
+            "asked_ns": asked_ns,
         }
-        asked = self._asked[request_id] = _Asked(header, blob, time.monotonic() + timeout_s)
+        deadline_s, is_urgent = time.monotonic() + timeout_s, name in URGENT
+        asked = self._asked[request_id] = _Asked(header, blob, deadline_s, is_urgent)
         try:
-            link = self._link
-            if self._is_linked and link is not None:
-                with contextlib.suppress(LinkError):  # asked again once it is back
-                    link.send_encoded(asked.frame(), timeout_s)
-            if not asked.answered.wait(max(0.0, asked.deadline_s - time.monotonic())):
+            if is_urgent:
+                self._ask_urgently(asked)
+            else:
+                self._ask(asked, timeout_s)
+            if not asked.answered.wait(asked.left_s):
                 why = self.problem or "the owner is busy, or has nobody who answers"
                 raise LinkError(f"{name}: no answer from port {self.address} within {timeout_s:g} s: {why}")
         finally:
@@ -145,9 +157,36 @@ class PortClient:
             raise NervehandError(f"the client of port {self.address} was never connected: connect it first")
         return self._link
 
-    def _open(self, timeout_s: float) -> None:
+    def _ask(self, asked: _Asked, timeout_s: float) -> bool:
+        """Whether it is on its way; else it is asked again once the link is back."""
+        link = self._link
+        if not self._is_linked or link is None:
+            return False
+        try:
+            link.send_encoded(asked.frame(), timeout_s)
+        except LinkError:
+            return False
+        return True
+
+    def _ask_urgently(self, asked: _Asked) -> None:
+        """Over the link, and over one of its own where that is busy, cut, or gives no answer at once."""
+        if self._ask(asked, 0.0) and asked.answered.wait(min(URGENT_S, asked.left_s)):
+            return
+        try:
+            with contextlib.closing(self._linked(asked.left_s)) as link:
+                link.send_encoded(asked.frame(), asked.left_s)
+                while asked.left_s and not asked.answered.is_set():
+                    for frame in link.receive(min(URGENT_S, asked.left_s)):
+                        self._take(frame)
+        except NervehandError as error:  # the first link may still be answered, or come back
+            logger.info("%s: %s", self.address, error)
+
+    def _linked(self, timeout_s: float) -> Link:
         token = token_for(self.address) if self._token is None else self._token
-        link = linked(self.address, token, self._who, timeout_s)
+        return linked(self.address, token, self._who, timeout_s)
+
+    def _open(self, timeout_s: float) -> None:
+        link = self._linked(timeout_s)
         if link.stream != self._stream:  # served anew: serial numbers begin again there, and go on here
             self._stream = link.stream
             self._base = {topic: serial for topic, (serial, _) in self._views.items()}
@@ -155,7 +194,7 @@ class PortClient:
             link.send({"kind": "views"})
             # First the link, then what was asked before: what is asked meanwhile goes out twice, and is done once.
             self._link, self._is_linked, self.problem = link, True, ""
-            for asked in list(self._asked.values()):
+            for asked in sorted(self._asked.values(), key=lambda asked: not asked.is_urgent):
                 link.send_encoded(asked.frame())
         except LinkError:
             self._is_linked = False
@@ -185,7 +224,7 @@ class PortClient:
                 self._take(frame)
             if time.monotonic() - said_s > 1.0:
                 said_s = time.monotonic()
-                link.send_encoded(BEAT)
+                link.beat()
 
     def _take(self, frame: Frame) -> None:
         kind = frame.header.get("kind")

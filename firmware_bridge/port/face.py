@@ -18,20 +18,22 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.port.face_client import Client, Served
 from firmware_bridge.port.face_samples import Samples
 from firmware_bridge.port.outgoing import Outgoing
 from firmware_bridge.port.sample_ring import RingReader, RingSize
-from firmware_bridge.port.wire import Frame, FrameReader, encoded, text_in, whole_in
+from firmware_bridge.port.wire import URGENT, Frame, FrameReader, encoded, text_in, whole_in
 
 LOOK_S = 0.004
 """How often the ring is looked at, while somebody takes samples."""
 IDLE_S = 0.5
 READ_BYTES = 1 << 18
 MOST_CLIENTS = 64
+MOST_STRANGERS = 32
+"""Who has not shown the token yet; of more the one that has been there for longest makes room."""
 NICENESS = 5
 """The owner comes first, where both want a processor."""
 
@@ -71,17 +73,19 @@ class Face:
                 self._accept()
             elif key.fileobj is self._owner:
                 is_owner_there = self._serve_owner(events)
-            else:
-                self._serve(key.data, events)
+            elif key.data.socket.fileno() in self._clients:  # else it was dropped in this very round
+                with self._alone(key.data):
+                    self._serve(key.data, events)
         if takes:
             self._samples.look()
         now_s = time.monotonic()
         for client in list(self._clients.values()):
-            client.fill(now_s)
-            if not client.send(now_s):
-                self._drop(client)
-            else:
-                self._watch(client)
+            with self._alone(client):
+                client.fill(now_s)
+                if not client.send(now_s):
+                    self._drop(client)
+                else:
+                    self._watch(client)
         self._flush_owner()
         return is_owner_there
 
@@ -90,12 +94,19 @@ class Face:
             accepted, _ = self._listener.accept()
         except OSError:  # who asked has gone again, or there are no descriptors left
             return
-        client = Client(accepted, self._served, self._samples, time.monotonic())
-        if len(self._clients) >= MOST_CLIENTS:
+        try:
+            client = Client(accepted, self._served, self._samples, time.monotonic())
+        except OSError:
+            accepted.close()
+            return
+        strangers = [one for one in self._clients.values() if not one.is_greeted]
+        if len(self._clients) - len(strangers) >= MOST_CLIENTS:
             client.tell_end(f"{MOST_CLIENTS} clients are connected, which is all that this port takes")
             client.send(time.monotonic())
             accepted.close()
             return
+        if len(strangers) >= MOST_STRANGERS:
+            self._drop(strangers[0])  # they are in the order in which they came
         self._clients[accepted.fileno()] = client
         self._selector.register(accepted, selectors.EVENT_READ, client)
 
@@ -112,10 +123,24 @@ class Face:
             self._drop(client)
             return
         for request, blob in client.take(received):
-            if self._to_owner.waiting > self._served.most_waiting:
+            if self._to_owner.waiting > self._served.most_waiting and request["name"] not in URGENT:
                 client.answer(refused(request["id"], "the owner has much to do: ask again"))
+                continue
+            try:
+                frame = encoded(request, blob)
+            except NervehandError as error:  # as JSON it may be longer than it came
+                client.answer(refused(request["id"], f"the request is too long: {error}"))
             else:
-                self._to_owner.put(encoded(request, blob))
+                self._to_owner.put(frame)
+
+    @contextlib.contextmanager
+    def _alone(self, client: Client) -> Iterator[None]:
+        """Whatever goes wrong with a client ends that one only."""
+        try:
+            yield
+        except Exception:
+            logger.exception("a client of the port is cut off")
+            self._drop(client)
 
     def _drop(self, client: Client) -> None:
         if self._clients.pop(client.socket.fileno(), None) is not None:

@@ -15,7 +15,8 @@ from firmware_bridge.port.outgoing import Outgoing
 from firmware_bridge.port.wire import (
     MOST_GREETING_BYTES,
     MOST_HEADER_BYTES,
-    MOST_PAYLOAD_BYTES,
+    MOST_REQUEST_BYTES,
+    URGENT,
     Frame,
     FrameReader,
     encoded,
@@ -34,8 +35,9 @@ ENOUGH_BYTES = 1 << 18
 """While so much is on its way, views are replaced by newer ones, and samples stay in the ring."""
 MOST_REQUESTS = 16
 """Of one client at a time."""
+MOST_URGENT = 64
+"""Of one client at a time beside those; nobody who means to stop a hand gets there."""
 MOST_LEFT_S = 3600.0
-BEAT = encoded({"kind": "beat"})
 NS = 1_000_000_000
 
 
@@ -47,7 +49,7 @@ class Served:
     stream: str
     info: object
     about: object
-    most_waiting: int = MOST_PAYLOAD_BYTES
+    most_waiting: int = MOST_REQUEST_BYTES
     views: dict[str, tuple[int, bytes]] = field(default_factory=dict)
 
     @classmethod
@@ -68,7 +70,7 @@ class Client:
         self.socket, self.out = accepted, Outgoing()
         self.samples: Position | None = None
         self.ended_s: float | None = None
-        self._served, self._ring, self._accepted_s, self._sent_s = served, ring, now_s, now_s
+        self._served, self._ring, self._accepted_s, self._beat_s = served, ring, now_s, now_s
         self._reader = FrameReader(MOST_GREETING_BYTES, 0)
         self._challenge = challenge()
         self._who: str | None = None
@@ -76,8 +78,14 @@ class Client:
             None  # serial numbers of the views it has, None where it takes none
         )
         self._waits: set[str] = set()
+        self._waits_urgently: set[str] = set()
         self._is_shut = False
         self.out.put(encoded(first_word(self._challenge)))
+
+    @property
+    def is_greeted(self) -> bool:
+        """Whether it has shown that it knows the token."""
+        return self._who is not None
 
     def take(self, received: bytes) -> Iterator[tuple[dict[str, object], bytes]]:
         """What it sent; yields what the owner is to answer. Who sends nonsense is told so, and cut off."""
@@ -109,14 +117,15 @@ class Client:
         if self.samples is not None:
             while self.out.waiting < ENOUGH_BYTES and (batch := self._ring.batch(self.samples)) is not None:
                 self.out.put(batch)
-        if self._who is not None and not self.out.waiting and now_s - self._sent_s > BEAT_S:
-            self.out.put(BEAT)
+        if self._who is not None and self.out.waiting < ENOUGH_BYTES and now_s - self._beat_s > BEAT_S:
+            self._beat_s = now_s
+            self.out.put(encoded({"kind": "beat", "now_ns": time.monotonic_ns()}))
 
     def send(self, now_s: float) -> bool:
         """What it takes now; False where it has gone, or was cut off and has had its time to read why."""
         try:
-            if self.out.waiting and self.out.send(self.socket):
-                self._sent_s = now_s
+            if self.out.waiting:
+                self.out.send(self.socket)
             if self.ended_s is not None and not self.out.waiting and not self._is_shut:
                 self.socket.shutdown(
                     socket.SHUT_WR
@@ -129,9 +138,10 @@ class Client:
     def answer(self, header: Mapping[str, object]) -> None:
         """An answer, if it is one that this client waits for."""
         request_id = header.get("id")
-        if isinstance(request_id, str) and request_id in self._waits:
-            self._waits.discard(request_id)
-            self.out.put(encoded(header))
+        for waits in (self._waits, self._waits_urgently):
+            if isinstance(request_id, str) and request_id in waits:
+                waits.discard(request_id)
+                self.out.put(encoded({**header, "now_ns": time.monotonic_ns()}))
 
     def tell_end(self, why: str) -> None:
         """Say why it is cut off, which it is once that is sent or cannot be."""
@@ -144,10 +154,11 @@ class Client:
         proof, who = admitted(frame.header, self._served.token, self._challenge)
         served = self._served
         self._who = who
-        self._reader.most_header, self._reader.most_payload = MOST_HEADER_BYTES, MOST_PAYLOAD_BYTES
+        self._reader.most_header, self._reader.most_payload = MOST_HEADER_BYTES, MOST_REQUEST_BYTES
         welcome = {
             "ok": True,
             "proof": proof,
+            "now_ns": time.monotonic_ns(),
             "stream": served.stream,
             "info": served.info,
             "about": served.about,
@@ -177,8 +188,12 @@ class Client:
         arguments = frame.header.get("arguments")
         if not isinstance(arguments, dict):
             raise NervehandError("the arguments of a request are no JSON object: give names and values")
-        self._waits.add(request_id)
-        if len(self._waits) > MOST_REQUESTS:
+        name, now_ns = text_in(frame.header, "name", 100), time.monotonic_ns()
+        asked_ns = whole_in(frame.header, "asked_ns") if "asked_ns" in frame.header else 0
+        is_urgent = name in URGENT
+        waits = self._waits_urgently if is_urgent else self._waits
+        waits.add(request_id)
+        if len(waits) > (MOST_URGENT if is_urgent else MOST_REQUESTS):
             self.answer(
                 {"kind": "answer", "id": request_id, "ok": False, "error": "too much is asked at once: wait"}
             )
@@ -186,8 +201,9 @@ class Client:
         return {
             "kind": "request",
             "id": request_id,
-            "name": text_in(frame.header, "name", 100),
+            "name": name,
             "arguments": arguments,
             "who": self._who,
-            "expires_ns": time.monotonic_ns() + round(left_s * NS),
+            "asked_ns": min(asked_ns, now_ns),
+            "expires_ns": now_ns + round(left_s * NS),
         }

@@ -44,6 +44,14 @@ class FaceProcess:
         """Of the process that serves now."""
         return self._process.pid
 
+    def retire(self, used: socket.socket) -> None:
+        """Close the owner's ends of servers that have ended, but for the one that the owner still has in use."""
+        with self._starting:
+            for one in self._old:
+                if one is not used:
+                    one.close()
+            self._old = [one for one in self._old if one is used]
+
     def _started(self) -> tuple[socket.socket, subprocess.Popen[bytes]]:
         ours, theirs = socket.socketpair()
         with theirs:
@@ -78,7 +86,7 @@ class FaceProcess:
         with self._starting:
             if self._ending.is_set():
                 return False
-            self._old.append(self.socket)  # closed at the end: another thread may be at it
+            self._old.append(self.socket)  # closed by `retire`: another thread may be at it
             try:
                 self.socket, self._process = self._started()
             except OSError as error:

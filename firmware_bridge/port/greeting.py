@@ -17,6 +17,8 @@ from firmware_bridge.port.wire import VERSION, text_in
 
 CHALLENGE_BYTES = 32
 NAME = "nervehand port"
+MOST_NAME = 200
+"""Characters of who connects."""
 
 
 def challenge() -> str:
@@ -42,7 +44,7 @@ def answer_to(first: Mapping[str, object], token: str, client_challenge: str, wh
         raise LinkError(
             f"the port speaks version {first.get('version')}, this side {VERSION}: use the same nervehand on both"
         )
-    theirs = text_in(first, "challenge")
+    theirs = _ascii_in(first, "challenge")
     return {
         "version": VERSION,
         "challenge": client_challenge,
@@ -57,10 +59,15 @@ def admitted(answer: Mapping[str, object], token: str, server_challenge: str) ->
         raise NervehandError(
             f"this port speaks version {VERSION}, the client {answer.get('version')}: use the same nervehand on both"
         )
-    theirs, given = text_in(answer, "challenge"), text_in(answer, "proof")
+    theirs, given = _ascii_in(answer, "challenge"), _ascii_in(answer, "proof")
     if not hmac.compare_digest(given.encode(), proof(token, "client", server_challenge, theirs).encode()):
         raise NervehandError("the token is not the one of this port: give that of the machine it runs on")
-    return proof(token, "server", theirs, server_challenge), text_in(answer, "who")
+    return proof(token, "server", theirs, server_challenge), printable(text_in(answer, "who"))
+
+
+def printable(name: str) -> str:
+    """A name as a gate, a screen and a file take it: what cannot be printed is "?", what is too long is cut."""
+    return "".join(c if c.isprintable() else "?" for c in name[:MOST_NAME])
 
 
 def require_server(
@@ -69,6 +76,15 @@ def require_server(
     """NervehandError with the server's words where it did not let us in; LinkError where it does not know the token."""
     if not welcome.get("ok"):
         raise NervehandError(str(welcome.get("error") or "the port refuses this client: ask its owner"))
-    expected = proof(token, "server", client_challenge, text_in(first, "challenge"))
-    if not hmac.compare_digest(str(welcome.get("proof")).encode(), expected.encode()):
+    expected = proof(token, "server", client_challenge, _ascii_in(first, "challenge"))
+    given = str(welcome.get("proof")).encode(errors="replace")
+    if not hmac.compare_digest(given, expected.encode()):
         raise LinkError("what answers there does not know the token: it is not the port it says it is")
+
+
+def _ascii_in(header: Mapping[str, object], name: str) -> str:
+    """As `text_in`; NervehandError also where it is not ASCII, as what both sides send here is."""
+    text = text_in(header, name)
+    if not text.isascii():
+        raise NervehandError(f"{name} is not ASCII: use the same nervehand on both sides")
+    return text

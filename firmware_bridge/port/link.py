@@ -13,7 +13,8 @@ from firmware_bridge.errors import LinkError, NervehandError
 from firmware_bridge.plain import from_plain
 from firmware_bridge.port.addresses import split
 from firmware_bridge.port.greeting import answer_to, challenge, require_server
-from firmware_bridge.port.wire import MOST_PAYLOAD_BYTES, Frame, FrameReader, encoded, text_in
+from firmware_bridge.port.host_clock import HostClock
+from firmware_bridge.port.wire import MOST_PAYLOAD_BYTES, Frame, FrameReader, encoded, text_in, whole_in
 from firmware_bridge.stream import StreamInfo
 
 READ_BYTES = 1 << 18
@@ -50,6 +51,7 @@ class Link:
         self.address = address
         self.about: dict[str, object]
         self._reader = FrameReader(most_payload=0)
+        self._clock, self._ahead_ns = HostClock(), 0
         self._sending = threading.Lock()
         self._waiting: list[Frame] = []
         deadline_s = time.monotonic() + timeout_s
@@ -96,7 +98,25 @@ class Link:
     def send_encoded(self, frame: bytes, timeout_s: float = SILENT_S) -> None:
         """A frame that is bytes already."""
         deadline_s = time.monotonic() + timeout_s
-        with self._sending, memoryview(frame) as rest:
+        if not self._sending.acquire(timeout=timeout_s):
+            raise LinkError(f"the link to port {self.address} is busy with something else")
+        try:
+            self._sent(frame, deadline_s)
+        finally:
+            self._sending.release()
+
+    def beat(self) -> None:
+        """Say that this side is there, unless something else that says so is on its way."""
+        if not self._sending.acquire(blocking=False):
+            return
+        try:
+            if _ready(self._socket, select.POLLOUT, 0.0):
+                self._sent(BEAT, time.monotonic() + SILENT_S)
+        finally:
+            self._sending.release()
+
+    def _sent(self, frame: bytes, deadline_s: float) -> None:
+        with memoryview(frame) as rest:
             sent = 0
             try:
                 while sent < len(rest):
@@ -143,11 +163,23 @@ class Link:
             raise LinkCutError(f"the link to port {self.address} is cut: the other side has closed it")
         self._reader.feed(received)
         try:
-            return list(self._reader.frames())
+            found = list(self._reader.frames())
+            for frame in found:
+                if "now_ns" in frame.header:
+                    server_ns = whole_in(frame.header, "now_ns")
+                    self._ahead_ns = self._clock.ours(server_ns, time.monotonic_ns()) - server_ns
+            return found
         except LinkError:
             raise
         except NervehandError as error:
             raise LinkError(f"{self.address}: {error}") from None
+
+    def server_ns(self) -> int:
+        """Now by the clock of the port's machine (`time.monotonic_ns`), or earlier: what it said took time to come.
+
+        Never earlier than an answer that has come.
+        """
+        return time.monotonic_ns() - self._ahead_ns
 
     def fileno(self) -> int:
         """Of its socket, for who waits for several at once."""

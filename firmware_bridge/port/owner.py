@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import mmap
@@ -22,7 +23,7 @@ from firmware_bridge.port.entries import noted, own_token, plain_about
 from firmware_bridge.port.face_process import FaceProcess
 from firmware_bridge.port.outgoing import Outgoing
 from firmware_bridge.port.sample_ring import RingSize, RingWriter, make_memory
-from firmware_bridge.port.wire import Frame, FrameReader, encoded
+from firmware_bridge.port.wire import MOST_REQUEST_BYTES, URGENT, Frame, FrameReader, encoded
 from firmware_bridge.stream import SignalBlock, StreamInfo
 
 NOTHING: Mapping[str, object] = {}
@@ -30,8 +31,6 @@ READ_BYTES = 1 << 18
 """Of requests at a time: a bundle comes over several calls."""
 MOST_REMEMBERED = 512
 """Requests whose answers are kept, for a client that asks again because its link was cut."""
-ALWAYS_IN_TIME = ("stop", "release")
-"""Requests that are passed on however late they come; of others, those that nobody waits for any more are not."""
 WAITING = 64
 
 logger = logging.getLogger(__name__)
@@ -41,7 +40,8 @@ class Request:
     """What a client asks of the owner, who answers it once, by `answer` or by `refuse`.
 
     `name` says what, `arguments` are plain JSON, `blob` bytes that came with it, `who` asks. After `expires_ns` (host,
-    `time.monotonic_ns`) nobody waits for the answer any more.
+    `time.monotonic_ns`) nobody waits for the answer any more. It was asked at `asked_ns` (host) or later, however
+    long it was on its way; 0 where the client did not say.
     """
 
     def __init__(self, port: Port, frame: Frame) -> None:
@@ -51,8 +51,7 @@ class Request:
         self.name, self.who = str(header["name"]), str(header["who"])
         self.arguments: dict[str, object] = arguments if isinstance(arguments, dict) else {}
         self.blob = frame.payload
-        expires_ns = header["expires_ns"]
-        self.expires_ns = expires_ns if isinstance(expires_ns, int) else 0
+        self.expires_ns, self.asked_ns = _time_in(header, "expires_ns"), _time_in(header, "asked_ns")
 
     def answer(self, result: Mapping[str, object] = NOTHING) -> None:
         """It was done; `result` is plain, or holds dataclasses. From any thread."""
@@ -75,7 +74,7 @@ class Port:
         self._ring = RingWriter(memory, size)
         self._face = face
         self._flushing = threading.Lock()
-        self._reader = FrameReader()
+        self._reader = FrameReader(most_payload=MOST_REQUEST_BYTES)
         self._out = Outgoing()
         self._answers: deque[bytes] = deque()
         self._settled: OrderedDict[str, bytes | None] = OrderedDict()
@@ -116,6 +115,7 @@ class Port:
 
     def requests(self) -> list[Request]:
         """What came since the last time, in its order."""
+        self._renew()
         self._flush()
         found = []
         try:
@@ -123,14 +123,21 @@ class Port:
         except OSError:  # nothing is there, or the server has ended and is started again
             return []
         self._reader.feed(received)
-        for frame in self._reader.frames():
-            request = self._new(frame)
-            if request is not None:
-                found.append(request)
+        try:
+            for frame in self._reader.frames():
+                request = self._new(frame)
+                if request is not None:
+                    found.append(request)
+        except NervehandError:  # what follows cannot be understood either: another server is started
+            logger.exception("the port's server is not understood, and is given up")
+            self._reader = FrameReader(most_payload=MOST_REQUEST_BYTES)
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
         return found
 
     def wait(self, timeout_s: float) -> bool:
         """For a thread that only answers: whether there may be a request, after at most `timeout_s`."""
+        self._renew()
         self._flush()
         waiting = select.poll()
         try:
@@ -169,20 +176,26 @@ class Port:
         while len(self._settled) > MOST_REMEMBERED:
             self._settled.popitem(last=False)
         request = Request(self, frame)
-        if time.monotonic_ns() > request.expires_ns and request.name not in ALWAYS_IN_TIME:
+        if time.monotonic_ns() > request.expires_ns and request.name not in URGENT:
             request.refuse("it came too late, when nobody waited: ask again")
             return None
         return request
+
+    def _renew(self) -> None:
+        """Where another process serves now, which knows nothing yet: go on with it. In the thread of `requests`."""
+        if self._socket is self._face.socket:
+            return
+        with self._flushing:
+            self._socket, self._reader = self._face.socket, FrameReader(most_payload=MOST_REQUEST_BYTES)
+            self._out.clear()
+            self._unsent.update(dict.fromkeys(self._views))
+        self._face.retire(self._socket)
 
     def _flush(self, *, waits: bool = False) -> None:
         """Send what the server's socket takes now. Where another thread does just that, it is left to it."""
         if not self._flushing.acquire(blocking=waits):
             return
         try:
-            if self._socket is not self._face.socket:  # another process serves now, which knows nothing yet
-                self._socket, self._reader = self._face.socket, FrameReader()
-                self._out.clear()
-                self._unsent.update(dict.fromkeys(self._views))
             while self._answers:
                 self._out.put(self._answers.popleft())
             if not self._out.waiting:  # else the newest waits, and nothing piles up
@@ -195,6 +208,11 @@ class Port:
             return  # it has ended, and is started again
         finally:
             self._flushing.release()
+
+
+def _time_in(header: Mapping[str, object], name: str) -> int:
+    value = header.get(name)
+    return value if isinstance(value, int) else 0
 
 
 @contextmanager

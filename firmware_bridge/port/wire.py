@@ -20,7 +20,11 @@ MOST_GREETING_BYTES = 4096
 """Of a header before the other side has shown that it knows the token; a payload there is none then."""
 MOST_HEADER_BYTES = 1 << 20
 MOST_PAYLOAD_BYTES = 64 << 20
-"""A bundle; samples and views are far smaller."""
+"""Of samples and views, which are far smaller."""
+MOST_REQUEST_BYTES = 16 << 20
+"""Of what comes with a request. Bundles have some megabytes; copying far more would hold up an engine."""
+URGENT = ("stop", "release")
+"""Requests that wait behind no others, and are passed on however late they come."""
 
 
 class Frame(NamedTuple):

@@ -14,7 +14,7 @@ from firmware_bridge.port.addresses import joined, split
 from firmware_bridge.port.blocks import decoded_blocks
 from firmware_bridge.port.entries import token_for
 from firmware_bridge.port.host_clock import HostClock
-from firmware_bridge.port.link import BEAT, Link, linked
+from firmware_bridge.port.link import Link, linked
 from firmware_bridge.sources import Found
 from firmware_bridge.stream import LinkCounters, SignalBlock, StreamInfo
 
@@ -98,7 +98,7 @@ class PortDevice:
                         yield self._received(block)
                 if time.monotonic() - said_s > 1.0:
                     said_s = time.monotonic()
-                    link.send_encoded(BEAT)
+                    link.beat()
         except LinkError as error:
             if not self._closed.is_set():
                 raise SourceLostError(str(error)) from None

@@ -10,7 +10,10 @@ import asyncio
 import hashlib
 import hmac
 import html
+import math
 import secrets
+import time
+from collections import Counter
 from collections.abc import Iterable
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
@@ -24,7 +27,9 @@ from nervehand.console.texts import say
 COOKIE = "nervehand-console"
 LOGIN = "/login"
 WRONG_S = 1.0
-"""How long an answer to a wrong password takes: a thousand guesses take a quarter of an hour."""
+"""After a wrong password none is looked at for so long: a thousand guesses take a quarter of an hour."""
+MOST_WAITING, MOST_WAITING_THERE = 8, 2
+"""So many passwords wait to be looked at, of all and of one address: who else comes is to try again."""
 MOST_FORM = 4096
 LOCAL = ("127.0.0.1", "localhost", "::1", "[::1]")
 
@@ -37,6 +42,8 @@ class Access:
         self._hosts = frozenset((*hosts, *LOCAL))
         self._ticket = hmac.new(secrets.token_bytes(32), password.encode(), hashlib.sha256).hexdigest()
         self._guesses = asyncio.Lock()
+        self._next_s = 0.0
+        self._waiting: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -56,11 +63,14 @@ class Access:
     def _refused(self, headers: dict[str, str]) -> Response | None:
         """Why it is not for this server; None where it is."""
         host = headers.get("host", "")
-        name = urlsplit(f"//{host}").hostname or ""
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:  # such as "["
+            return PlainTextResponse(say("access.host", host=host), 403)
         if not self._password and name not in self._hosts:
             return PlainTextResponse(say("access.host", host=host), 403)
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and origin.partition("://")[2] != host:
             return PlainTextResponse(say("access.origin", origin=origin), 403)
         return None
 
@@ -69,7 +79,7 @@ class Access:
             found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
         except CookieError:
             return False
-        return found is not None and hmac.compare_digest(found.value, self._ticket)
+        return found is not None and hmac.compare_digest(found.value.encode(), self._ticket.encode())
 
     async def _asked(self, request: Request) -> Response:
         """The form, or what comes of it."""
@@ -85,13 +95,34 @@ class Access:
             if len(body) > MOST_FORM:
                 return PlainTextResponse(say("access.needed"), 413)
         given = parse_qs(body.decode("utf-8", "replace")).get("password", [""])[0]
-        if not hmac.compare_digest(given.encode(), self._password.encode()):
-            async with self._guesses:  # one after the other, from wherever they come
-                await asyncio.sleep(WRONG_S)
+        where = request.client.host if request.client is not None else ""
+        if self._waiting[where] >= MOST_WAITING_THERE or self._waiting.total() >= MOST_WAITING:
+            return PlainTextResponse(
+                say("access.busy"), 429, headers={"Retry-After": str(math.ceil(WRONG_S * MOST_WAITING))}
+            )
+        self._waiting[where] += 1
+        try:
+            is_right = await self._is_right(given)
+        finally:
+            self._waiting[where] -= 1
+            self._waiting += Counter()  # which leaves out addresses of which none waits
+        if not is_right:
             return _form(say("access.wrong"), 403)
         response = RedirectResponse("/", 303)
         response.set_cookie(COOKIE, self._ticket, httponly=True, samesite="strict")
         return response
+
+    async def _is_right(self, given: str) -> bool:
+        """Whether it is the password; one after the other, from wherever they come.
+
+        The wait comes before the look: who goes away before it is over has learned nothing.
+        """
+        async with self._guesses:
+            await asyncio.sleep(max(0.0, self._next_s - time.monotonic()))
+            is_right = hmac.compare_digest(given.encode("utf-8", "replace"), self._password.encode())
+            if not is_right:
+                self._next_s = time.monotonic() + WRONG_S
+            return is_right
 
 
 def _form(said: str, status: int = 200) -> HTMLResponse:

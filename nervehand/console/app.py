@@ -12,6 +12,8 @@ from nicegui import app
 
 from firmware_bridge.port import Entry
 from nervehand.console.launching import Engines
+from nervehand.console.reading import Reader
+from nervehand.console.session_list import SessionList
 from nervehand.console.texts import say
 from nervehand.console.watch import Watch
 
@@ -31,8 +33,21 @@ class Console:
     """A calibration that is over and has been looked at: the page is ready for the next."""
     resting: ThreadPoolExecutor = field(default_factory=partial(ThreadPoolExecutor, 8, "console rest"))
     """Stops and releases have threads of their own: no search or transfer keeps them waiting."""
+    listing: Reader = field(default_factory=Reader)
+    """Reads what lists show; a damaged file there keeps no replay waiting."""
+    replaying: Reader = field(default_factory=Reader)
+    sessions: SessionList = field(init=False)
     _drawn: dict[str, tuple[object, str]] = field(default_factory=dict)
     _names: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.sessions = SessionList(self.listing)
+
+    def close(self) -> None:
+        """End what reads for pages, and the watch; engines run on."""
+        for reader in (self.listing, self.replaying):
+            reader.close()
+        self.watch.close()
 
     def drawn(self, name: str, of: object, make: Callable[[], str]) -> str:
         """A picture of something: made once for all pages that show it."""
@@ -43,7 +58,11 @@ class Console:
 
     def who(self) -> str:
         """The name that this browser's commands go by."""
-        return self._names.get(_browser(), say("operator.default"))
+        return self.typed_name() or say("operator.default")
+
+    def typed_name(self) -> str:
+        """The operator's name, "" where nobody has typed one in this browser."""
+        return self._names.get(_browser(), "")
 
     def call_me(self, name: str) -> None:
         """This browser's commands go by that name from now on."""

@@ -8,7 +8,15 @@ from pathlib import Path
 
 from nicegui import ui
 
-from calibration.paradigm import BASIC_MOVEMENTS, COMBINED_MOVEMENTS, KINDS, Paradigm, Timing, paradigm_text
+from calibration.paradigm import (
+    BASIC_MOVEMENTS,
+    COMBINED_MOVEMENTS,
+    HAND_MOVEMENTS,
+    KINDS,
+    Paradigm,
+    Timing,
+    paradigm_text,
+)
 from firmware_bridge.errors import NervehandError
 from nervehand.console.app import Console
 from nervehand.console.finding import source_choices, truth_choices
@@ -17,7 +25,7 @@ from nervehand.console.layout import attempt, button
 from nervehand.console.texts import say
 
 SIDES = ("left", "right")
-SETS = {"combined": COMBINED_MOVEMENTS, "basic": BASIC_MOVEMENTS}
+SETS = {"combined": COMBINED_MOVEMENTS, "basic": BASIC_MOVEMENTS, "hand": HAND_MOVEMENTS}
 PACES = {
     "normal": Timing(),
     "slow": Timing(rest_s=2.4, move_s=0.6, hold_s=2.0, round_rest_s=6.0),

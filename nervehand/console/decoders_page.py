@@ -11,8 +11,9 @@ from nicegui import run, ui
 from nervehand.console.app import Console
 from nervehand.console.decoders_view import DecoderFacts, decoder_facts, lineage, role_of
 from nervehand.console.finding import files_below
-from nervehand.console.layout import SLOW_S, attempt, button, card, frame
+from nervehand.console.layout import SLOW_S, attempt, button, card, frame, labelled
 from nervehand.console.live_page import shadow_text
+from nervehand.console.shown import shown
 from nervehand.console.texts import TEXTS, say
 from nervehand.console.views import LiveView
 
@@ -24,12 +25,10 @@ def add_decoders_page(console: Console) -> None:
     """Serve it."""
 
     @ui.page("/decoders")
-    async def decoders() -> None:
-        with frame(console, "decoders"):
-            box = ui.element("div").classes("nh-stack")
-        with box:
+    def decoders() -> None:
+        with frame(console, "decoders"), ui.element("div").classes("nh-stack"):
             page = _DecodersPage(console)
-            await page.look()
+            ui.timer(0.0, page.look, once=True)
 
 
 class _DecodersPage:
@@ -43,11 +42,13 @@ class _DecodersPage:
             self._missing = ui.label("").classes("nh-problem")
             ui.label(say("decoders.hint")).classes("nh-note")
             with ui.element("div").classes("nh-row"):
-                self._switch = button("command.switch", partial(self._ask, "switch"), is_main=True)
-                self._rollback = button("command.rollback", partial(self._ask, "rollback"))
+                self._switch = button(
+                    "command.switch", partial(self._ask, "switch", "candidate"), is_main=True
+                )
+                self._rollback = button("command.rollback", partial(self._ask, "rollback", "previous"))
         self._list = card("decoders.title")
         with self._list:
-            ui.label(say("sessions.folder", folder=console.folder)).classes("nh-note")
+            ui.label(shown(say("sessions.folder", folder=console.folder))).classes("nh-note")
         ui.timer(SLOW_S, self._refresh)
 
     async def look(self) -> None:
@@ -87,7 +88,7 @@ class _DecodersPage:
                 with ui.element("div").classes("nh-item-what"):
                     ui.label(name).classes("nh-item-name")
                     if facts.manifest is None:
-                        ui.label(facts.problem).classes("nh-problem")
+                        ui.label(shown(facts.problem)).classes("nh-problem")
                         return
                     m = facts.manifest
                     ui.label(
@@ -102,13 +103,16 @@ class _DecodersPage:
                     ).classes("nh-note")
                 pill = ui.label("").classes("nh-pill nh-pill-sure")
                 push = button("decoders.push", partial(self._push, facts))
-                push.props(f'aria-label="{say("decoders.push_of", name=name)}"')
+                labelled(push, say("decoders.push_of", name=name))
             ui.html(detail(facts), sanitize=False)
         self._roles[facts.path] = facts, pill, push
 
-    async def _ask(self, request: str) -> None:
-        who = self._console.who()
-        await attempt(lambda: self._console.watch.ask(who, request, {}))
+    async def _ask(self, request: str, role: str) -> None:
+        """Of the decoder that is shown in that role, and of no other that somebody has brought meanwhile."""
+        who, live = self._console.who(), self._live()
+        found = None if live is None else live.shadow(role)
+        named = {} if found is None else {"sha256": found.sha256}
+        await attempt(lambda: self._console.watch.ask(who, request, named))
 
     async def _push(self, facts: DecoderFacts) -> None:
         who = self._console.who()
@@ -161,7 +165,7 @@ def _all_facts(folder: Path) -> list[DecoderFacts]:
 
 def _name(path: Path, folder: Path) -> str:
     return (
-        str(path.relative_to(folder))
+        shown(path.relative_to(folder))
         if path.is_relative_to(folder)
         else say("decoders.shipped", name=path.name)
     )

@@ -7,14 +7,17 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from nicegui import ui
+from nicegui import run, ui
 
+from firmware_bridge.errors import NervehandError
 from nervehand.console.app import Console
-from nervehand.console.finding import files_below, source_choices
+from nervehand.console.finding import files_below, source_choices, source_facts
 from nervehand.console.launching import RunPlan
 from nervehand.console.layout import SLOW_S, attempt, button, card, frame
+from nervehand.console.shown import shown
 from nervehand.console.texts import say
 from nervehand.console.trying import attempted
+from nervehand.console.watch import title_of
 
 HANDS = ("virtual", "none")
 SCAN_S = 4.0
@@ -36,45 +39,76 @@ def add_device_page(console: Console) -> None:
             _Finder("device.doctor", "device.doctor_hint", "device.examine", _doctor_html, classes="nh-wide")
 
 
+def who_arms(hand: str, typed: str, operator: str) -> str:
+    """Who answers for arming a hand: the name `typed` for it, else the operator's own; "" for a hand worn by nobody.
+
+    NervehandError where nobody has typed a name, "" for both: a real hand is not armed in nobody's name.
+    """
+    if not typed and not operator and hand not in HANDS:
+        raise NervehandError(say("device.nobody", hand=hand))
+    return typed or ("" if hand in HANDS else operator)
+
+
 class _StartCard:
     """Which source, which decoder, which hand, who answers for it."""
 
     def __init__(self, console: Console, bundle: str) -> None:
         self._console = console
-        bundles = {
-            str(path): str(path.relative_to(console.folder)) for path in files_below(console.folder, ".nhb")
-        }
-        bundles[str(_OURS)] = say("decoders.shipped", name=_OURS.name)
-        chosen = bundle if bundle in bundles else next(iter(bundles))
+        ours = {str(_OURS): say("decoders.shipped", name=_OURS.name)}
         with card("device.start"):
             ui.label(say("device.start_hint")).classes("nh-note")
             self._source = ui.input(
                 say("setup.source"), value="simulated:default/1/1?steered", autocomplete=source_choices()
             )
-            self._bundle = ui.select(bundles, label=say("device.bundle"), value=chosen)
+            self._bundle = ui.select(ours, label=say("device.bundle"), value=str(_OURS))
             self._hand = ui.input(say("device.hand"), value="virtual", autocomplete=list(HANDS))
             self._arm_as = ui.input(say("device.arm_as"))
             for field in (self._source, self._bundle, self._hand, self._arm_as):
                 field.props("outlined").classes("nh-field nh-field-wide")
             with ui.element("div").classes("nh-row"):
-                button("device.start_run", self._start, is_main=True)
+                self._begin = button("device.start_run", self._start, is_main=True)
                 button("device.inspect", self._inspect)
             self._found = ui.html("", sanitize=False)
+            self._begin.disable()  # until it is known which decoders there are: one of them may be meant
+            ui.timer(0.0, partial(self._look, bundle, ours), once=True)
+
+    async def _look(self, bundle: str, ours: dict[str, str]) -> None:
+        """Find the decoders, away from the pages' thread: `bundle`, else the newest, is chosen."""
+        folder = self._console.folder
+        try:
+            found = await run.io_bound(files_below, folder, ".nhb") or []
+            bundles = {str(path): shown(path.relative_to(folder)) for path in found} | ours
+            meant = next((path for path in bundles if shown(path) == bundle), next(iter(bundles)))
+            self._bundle.set_options(bundles, value=meant)
+        finally:
+            self._begin.enable()
 
     async def _start(self) -> None:
-        hand, arm_as = str(self._hand.value).strip(), str(self._arm_as.value or "").strip()
-        plan = RunPlan(
-            source=str(self._source.value).strip(),
-            bundle=Path(str(self._bundle.value)),
-            hand=hand,
-            arm_as=arm_as or ("" if hand in HANDS else self._console.who()),
-        )
-        if await attempt(lambda: self._console.engines.start(plan.words())):
+        hand, typed = str(self._hand.value).strip(), str(self._arm_as.value or "").strip()
+        name = self._console.typed_name()
+
+        def start() -> None:
+            plan = RunPlan(
+                source=str(self._source.value).strip(),
+                bundle=Path(str(self._bundle.value)),
+                hand=hand,
+                arm_as=who_arms(hand, typed, name),
+            )
+            self._console.engines.start(plan.words())
+
+        if await attempt(start):
             ui.notify(say("device.starting"), position="top")
 
     async def _inspect(self) -> None:
-        found = await attempted(partial(_inspected_html, str(self._source.value).strip()))
-        self._found.content = found or ""
+        try:  # a recording is a source, too
+            facts = await self._console.listing.read(source_facts, str(self._source.value).strip())
+        except NervehandError as error:
+            self._found.content = html.escape(shown(str(error)))
+            return
+        finally:
+            await self._console.listing.rest()
+        rows = [(say(key), value) for key, value in facts]
+        self._found.content = shown(table(("device.fact", "device.value"), rows))
 
 
 class _EnginesCard:
@@ -101,7 +135,7 @@ class _EnginesCard:
             for entry in watch.entries:
                 with ui.element("div").classes("nh-item"):
                     with ui.element("div").classes("nh-item-what"):
-                        ui.label(str(entry.about.get("title", entry.address))).classes("nh-item-name")
+                        ui.label(title_of(entry)).classes("nh-item-name")
                         kind = say(f"engine.{entry.about.get('kind', 'run')}")
                         ui.label(say("device.engine_row", kind=kind, address=entry.address)).classes(
                             "nh-note"
@@ -162,21 +196,6 @@ def _doctor_html() -> str:
     verdicts = examine(read_facts(Path.cwd()))
     rows = [(say(f"level.{v.level.value}"), v.check, v.text, v.remedy) for v in verdicts]
     return table(("device.level", "device.check", "device.found", "device.remedy"), rows)
-
-
-def _inspected_html(address: str) -> str:
-    from nervehand.sources import open_source
-
-    source = open_source(address)
-    info = source.info
-    source.close()
-    rows = [
-        (say("device.channels"), str(info.n_channels)),
-        (say("device.rate"), f"{info.rate_hz:g} Hz"),
-        (say("device.kind"), info.kind),
-        (say("device.electrodes"), ", ".join(dict.fromkeys(info.electrodes))[:80]),
-    ]
-    return table(("device.fact", "device.value"), rows)
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from nicegui import app
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
+from nervehand.console.shown import shown
 from nervehand.console.texts import say
 
 PREFIX = "/files"
@@ -25,9 +26,9 @@ def serve_files(folder: Path) -> None:
 
     @app.get(PREFIX + "/{path:path}")
     def file(path: str) -> Response:
-        found = (_folders[0] / path).resolve()
-        if not found.is_relative_to(_folders[0]) or found.suffix not in SERVED or not found.is_file():
-            return PlainTextResponse(say("files.none", path=path), 404)
+        found = below(_folders[0], path)
+        if found is None or found.suffix not in SERVED:
+            return PlainTextResponse(say("files.none", path=shown(path)), 404)
         kind = mimetypes.guess_type(found.name)[0] or "application/octet-stream"
         headers = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:"}
         how = "inline" if found.suffix in SHOWN else "attachment"
@@ -40,4 +41,13 @@ def file_url(path: Path) -> str:
     """Where a file below the folder is served; of one elsewhere, an address that says that it is not."""
     resolved = path.resolve()
     inside = resolved.relative_to(_folders[0]) if resolved.is_relative_to(_folders[0]) else Path(path.name)
-    return f"{PREFIX}/{quote(inside.as_posix())}"
+    return f"{PREFIX}/{quote(inside.as_posix(), errors='surrogateescape')}"
+
+
+def below(folder: Path, name: str) -> Path | None:
+    """The file of that name below a folder; None for what lies elsewhere, is no file, or can be no file's name."""
+    try:
+        found = (folder / name).resolve()
+        return found if found.is_relative_to(folder.resolve()) and found.is_file() else None
+    except (OSError, ValueError):
+        return None

@@ -29,8 +29,27 @@ def files_below(folder: Path, suffix: str) -> list[Path]:
     found = []
     for path in folder.rglob(f"*{suffix}"):
         inside = path.relative_to(folder).parts
-        if path.is_file() and not any(part.startswith(".") for part in inside):
-            found.append(path)
+        if any(part.startswith(".") for part in inside) or not path.is_file():
+            continue
+        try:
+            found.append((path.stat().st_mtime, path))
+        except OSError:  # it was removed just now
+            continue
         if len(found) >= MOST_FILES:
             break
-    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+    return [path for _, path in sorted(found, key=lambda pair: pair[0], reverse=True)]
+
+
+def source_facts(address: str) -> list[tuple[str, str]]:
+    """What a source says of itself, each with the key of its name; NervehandError where it cannot be opened."""
+    from nervehand.sources import open_source
+
+    source = open_source(address)
+    info = source.info
+    source.close()
+    return [
+        ("device.channels", str(info.n_channels)),
+        ("device.rate", f"{info.rate_hz:g} Hz"),
+        ("device.kind", info.kind),
+        ("device.electrodes", ", ".join(dict.fromkeys(info.electrodes))[:80]),
+    ]

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from nicegui import run, ui
 from nicegui.events import GenericEventArguments
@@ -13,9 +14,10 @@ from nicegui.events import GenericEventArguments
 from firmware_bridge.errors import NervehandError
 from nervehand.console.app import Console
 from nervehand.console.rest import Rest, ask_rest
+from nervehand.console.shown import shown
 from nervehand.console.style import ACCENT, style_sheet
 from nervehand.console.texts import say
-from nervehand.console.watch import Done
+from nervehand.console.watch import Done, title_of
 
 PAGES = {
     "live": "/",
@@ -24,6 +26,7 @@ PAGES = {
     "decoders": "/decoders",
     "device": "/device",
 }
+E = TypeVar("E", bound=ui.element)
 FRAME_S = 0.05
 SLOW_S = 0.5
 _SAID_S = 12.0
@@ -133,7 +136,7 @@ class _Controls:
             loop, console = asyncio.get_running_loop(), self._console
             state = await loop.run_in_executor(console.resting, ask_rest, console.watch, request, who)
         except NervehandError as error:
-            self._say(say(f"rest.{request}.failed", error=str(error)), is_bad=True)
+            self._say(shown(say(f"rest.{request}.failed", error=str(error))), is_bad=True)
         else:
             self._say(say(f"rest.{request}.done", who=who, state=state or say("rest.heard")), is_bad=False)
 
@@ -151,15 +154,16 @@ class _Controls:
         is_lost = chosen is not None and not watch.is_connected and not watch.is_complete
         self._banner.visible = is_lost or (failed is not None and not watch.is_connected)
         if is_lost and chosen is not None:
-            key = "banner.ended" if watch.has_ended else "banner.lost"
-            self._banner.text = say(key, title=str(chosen.about.get("title", chosen.address)))
+            lost = "banner.lost_far" if watch.is_remote else "banner.lost"
+            key = "banner.ended" if watch.has_ended else lost
+            self._banner.text = say(key, title=title_of(chosen))
         elif self._banner.visible and failed is not None:
-            self._banner.text = say("banner.failed", text=failed.last_words())
+            self._banner.text = shown(say("banner.failed", text=failed.last_words()))
         if chosen is None:
             self._engine.text = say("engine.none")
         else:
             key = "engine.connected" if watch.is_connected else "engine.lost"
-            self._engine.text = say(key, title=str(chosen.about.get("title", chosen.address)))
+            self._engine.text = say(key, title=title_of(chosen))
         hand = watch.hand()
         self._state.text = "" if hand is None else say("engine.state", gate=hand[0], link=hand[1])
         self._done.text = done_text(watch.done[-1]) if watch.done else ""
@@ -170,7 +174,7 @@ def done_text(done: Done) -> str:
     when = time.strftime("%H:%M:%S", time.localtime(done.at_s))
     what = f"{say(f'request.{done.request}')} {done.about}".strip()
     key = "done.refused" if done.error else "done"
-    return say(key, when=when, who=done.who, what=what, error=done.error)
+    return shown(say(key, when=when, who=done.who, what=what, error=done.error))
 
 
 def card(title_key: str, classes: str = "") -> ui.element:
@@ -187,11 +191,17 @@ def button(key: str, on_click: Callable[..., object], *, is_main: bool = False) 
     return made.classes("nh-button-main" if is_main else "nh-button")
 
 
+def labelled(element: E, text: str) -> E:
+    """The element with that name for screen readers. Never by `props(f"...")`: there a file's name can be script."""
+    element.props["aria-label"] = shown(text)
+    return element
+
+
 async def attempt(action: Callable[[], object]) -> bool:
     """Do it away from the pages' thread; what it refuses is shown. Whether it was done."""
     try:
         await run.io_bound(action)
     except NervehandError as error:
-        ui.notify(str(error), type="negative", position="top", timeout=8000, multi_line=True)
+        ui.notify(shown(str(error)), type="negative", position="top", timeout=8000, multi_line=True)
         return False
     return True

@@ -11,6 +11,7 @@ from calibration.view import CalibrationView, Phase
 from nervehand.console.app import Console
 from nervehand.console.files import file_url
 from nervehand.console.layout import card
+from nervehand.console.shown import shown
 from nervehand.console.texts import TEXTS, say
 
 ORDER = ("report", "report_pdf", "decoder", "session", "report_json")
@@ -42,5 +43,5 @@ class ResultCard:
                 )
                 link.classes("nh-link-button" if kind == ORDER[0] else "nh-button nh-back")
             if "decoder" in view.files:
-                bundle = quote(view.files["decoder"])
+                bundle = quote(shown(view.files["decoder"]))
                 ui.link(say("result.try"), f"/device?bundle={bundle}").classes("nh-button nh-back")

@@ -48,7 +48,7 @@ def serve(
         add(console)
     serve_files(folder)
     app.on_startup(console.watch.start)
-    app.on_shutdown(console.watch.close)
+    app.on_shutdown(console.close)
     app.add_middleware(Access, hosts=(host, "127.0.0.1", "localhost", "::1"), password=password)
     ui.run(
         host=host,

@@ -1,9 +1,13 @@
-"""A recorded session as a page shows it: its facts, its trials, and what was there at any moment of it."""
+"""A recorded session as a page shows it: its facts, its trials, and what was there at any moment of it.
+
+All of it reads HDF5: pages have it done by the child process of `reading`.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -65,6 +69,21 @@ class Moment:
     warming: bool
     cue: str
     trial: int
+    has_intent: bool = True
+    """Whether a decoder had said anything by then."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionAbout:
+    """What does not change while a page goes through a session. `changed_ns` is its file's, since the epoch."""
+
+    changed_ns: int
+    subject: str
+    side: str
+    array: str
+    bundle: str
+    duration_s: float
+    trials: tuple[TrialRow, ...]
 
 
 def facts_of(path: Path) -> SessionFacts:
@@ -135,7 +154,7 @@ class SessionView:
         if intents is not None:
             hop = int(np.searchsorted(intents.sample_index, session.first_sample + row, side="right")) - 1
         if intents is None or hop < 0:
-            return Moment(NOWHERE, self.truth_at(row), "", 0.0, False, cue, trial)
+            return Moment(NOWHERE, self.truth_at(row), "", 0.0, False, cue, trial, has_intent=False)
         names = session.gesture_names
         gesture = int(intents.gesture[hop])
         return Moment(
@@ -164,17 +183,6 @@ class SessionView:
             ChannelSeen(name, float("nan"), masked[i], tuple(low[:, i].tolist()), tuple(high[:, i].tolist()))
             for i, name in enumerate(self.session.info.channel_names[:MOST_CHANNELS])
         )
-
-    def table_csv(self) -> str:
-        """The trials as CSV."""
-        out = io.StringIO()
-        table = csv.writer(out)
-        table.writerow(["trial", "movement", "repetition", "start_s", "duration_s"])
-        for row in self.trials:
-            table.writerow(
-                [row.number, row.movement, row.repetition, f"{row.start_s:.4f}", f"{row.duration_s:.4f}"]
-            )
-        return out.getvalue()
 
     def positions_npz(self) -> bytes:
         """At EXPORT_HZ: `time_s` (k,), `decoded` and `truth` (k, 6) in -1..1, NaN where there is none, and `dofs`."""
@@ -212,15 +220,54 @@ class SessionView:
         return [say("channel.masked") if i >= 0 and health.mask[i, c] else "" for c in range(len(names))]
 
 
+def table_csv(trials: Iterable[TrialRow]) -> str:
+    """The trials as CSV."""
+    out = io.StringIO()
+    table = csv.writer(out)
+    table.writerow(["trial", "movement", "repetition", "start_s", "duration_s"])
+    for row in trials:
+        table.writerow(
+            [row.number, row.movement, row.repetition, f"{row.start_s:.4f}", f"{row.duration_s:.4f}"]
+        )
+    return out.getvalue()
+
+
 @lru_cache(maxsize=4)
 def _opened(path: Path, changed_ns: int) -> SessionView:
     return SessionView(read_session(path))
 
 
 def open_session(path: Path) -> SessionView:
-    """The session at a path, opened once for all pages until its file changes; NervehandError where it is none."""
+    """The session at a path, opened once until its file changes; NervehandError where it is none."""
+    return _opened(path, _changed_ns(path))
+
+
+def about_of(path: Path) -> SessionAbout:
+    """Open it, and say what it is; NervehandError where it is none."""
+    changed_ns = _changed_ns(path)
+    view = _opened(path, changed_ns)
+    session = view.session
+    return SessionAbout(
+        changed_ns, session.meta.subject, view.side, session.meta.array, session.recorded.bundle, view.duration_s,
+        view.trials,
+    )  # fmt: skip
+
+
+def seen_at(
+    path: Path, changed_ns: int, time_s: float, has_signals: bool
+) -> tuple[Moment, tuple[ChannelSeen, ...]]:
+    """What a page shows of one time; no channels without `has_signals`. A file that grows is not opened again."""
+    view = _opened(path, changed_ns)
+    return view.at(time_s), view.channels_at(time_s) if has_signals else ()
+
+
+def positions_of(path: Path) -> bytes:
+    """`SessionView.positions_npz` of the session there."""
+    return open_session(path).positions_npz()
+
+
+def _changed_ns(path: Path) -> int:
     try:
-        changed_ns = path.stat().st_mtime_ns
+        return path.stat().st_mtime_ns
     except OSError as error:
         raise NervehandError(f"{path}: cannot be read ({error.strerror}): look for sessions again") from None
-    return _opened(path, changed_ns)

@@ -9,6 +9,7 @@ from nicegui import ui
 
 from calibration.view import CalibrationView, TrialView
 from nervehand.console.calibrating import buttons_of, lag_words, movement_words
+from nervehand.console.layout import labelled
 from nervehand.console.texts import say
 
 MOST = 60
@@ -78,4 +79,4 @@ class TrialList:
                     say(f"trial.{name}"), on_click=partial(self._ask, name, trial.number), color=None
                 )
                 made.classes("nh-button nh-button-small").props("unelevated no-caps")
-                made.props(f'aria-label="{say(f"command.{name}_of", number=trial.number)}"')
+                labelled(made, say(f"command.{name}_of", number=trial.number))

@@ -8,6 +8,7 @@ from typing import TypeVar
 from nicegui import run, ui
 
 from firmware_bridge.errors import NervehandError
+from nervehand.console.shown import shown
 
 V = TypeVar("V")
 
@@ -17,5 +18,5 @@ async def attempted(action: Callable[[], V]) -> V | None:
     try:
         return await run.io_bound(action)
     except NervehandError as error:
-        ui.notify(str(error), type="negative", position="top", timeout=8000, multi_line=True)
+        ui.notify(shown(str(error)), type="negative", position="top", timeout=8000, multi_line=True)
         return None

@@ -17,7 +17,9 @@ from typing import TypeVar, cast
 from calibration.view import CalibrationView, Phase
 from firmware_bridge.errors import LinkError, NervehandError
 from firmware_bridge.port import Entry, PortClient, running
+from nervehand.console.addresses import host_of, is_loopback
 from nervehand.console.history import SignalHistory
+from nervehand.console.shown import shown
 from nervehand.console.views import NOWHERE, LiveView, Six, calibration_view, live_view
 
 LOOK_S = 1.0
@@ -43,6 +45,11 @@ class Done:
     request: str
     about: str
     error: str
+
+
+def title_of(entry: Entry) -> str:
+    """What an engine says it is, as it can be shown."""
+    return shown(str(entry.about.get("title", entry.address)))
 
 
 def at(address: str) -> tuple[Entry, ...]:
@@ -135,8 +142,12 @@ class Watch:
 
     @property
     def is_remote(self) -> bool:
-        """Whether the watched engine runs on another machine, whose guards cannot be reached from here."""
-        return self._chosen is not None and self._chosen.pid == 0
+        """Whether the watched engine runs on another machine, whose guards cannot be reached from here.
+
+        One at a loopback address runs here, also where its process is not known; a tunnel's end is taken for one.
+        """
+        chosen = self._chosen
+        return chosen is not None and not chosen.pid and not is_loopback(host_of(chosen.address))
 
     @property
     def is_steered(self) -> bool:

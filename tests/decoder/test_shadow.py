@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibration.stepgraph import CausalConv, Dense, StepNetwork, build_step_graph
+from decoder import deployable
 from decoder.bundle import Bundle, pack, unpack
 from decoder.chain import DecodeChain
 from decoder.decision import DecisionSettings
@@ -227,6 +229,60 @@ def test_a_decoder_that_takes_half_of_a_hop_is_dropped() -> None:
     assert run.shadows.is_idle
 
 
+class Slow(Decoder):
+    """A decoder whose hops take that long each; `now` hears of it as the owner's clock would."""
+
+    def __init__(self, hop_cost_s: float, tick: Callable[[float], None]) -> None:
+        super().__init__(made(1), subject().info)
+        self._cost_s, self._tick = hop_cost_s, tick
+
+    def process(self, block: SignalBlock) -> Intents:
+        intents = super().process(block)
+        self._cost_ns += round(self._cost_s * 1e9) * len(intents)
+        self._tick(self._cost_s * len(intents))
+        return intents
+
+
+@pytest.mark.parametrize("hops_a_block", [0.25, 1, 3, 7])
+def test_a_decoder_that_takes_longer_than_a_hop_is_dropped_before_it_takes_the_hand_away(
+    hops_a_block: float,
+) -> None:
+    """In samples' own time: the owner's clock is what the decoder in shadow takes, and else waits for the samples."""
+    run = Run()
+
+    def tick(seconds: float) -> None:
+        run.now_ns += round(seconds * 1e9)
+
+    n = round(made().hop_raw_samples * hops_a_block)
+    run.shadows.offer(Slow(0.03, tick), "laptop")
+    late_hops = 0
+    for _ in range(round(3 * RATE_HZ / n)):
+        block = subject().block(run.next, n)
+        run.next += n
+        arrival_ns = round(run.next / RATE_HZ * 1e9)
+        run.now_ns = max(run.now_ns, arrival_ns)
+        intents = run.deployed.process(block)
+        late_hops += len(intents) * (
+            run.now_ns - arrival_ns > 2 * made().hop_s * 1e9
+        )  # what a run commands not
+        run.shadows.after(replace(block, arrival_ns=arrival_ns), intents)
+    assert run.kinds == ["push", "fault"]
+    assert "% of a hop" in run.events[-1].text
+    assert run.events[-1].sample_index < 1.0 * RATE_HZ
+    assert late_hops <= 2 * max(1, hops_a_block)
+
+
+def test_a_decoder_that_becomes_slow_later_is_dropped_within_some_hops() -> None:
+    run = Run()
+    slow = Slow(0.0, lambda seconds: None)
+    run.push(slow)
+    run.decode(5.0)
+    assert run.kinds == ["push"]
+    slow._cost_s = 0.03
+    run.decode(0.4)
+    assert run.kinds == ["push", "fault"]
+
+
 def test_a_decoder_that_fails_is_dropped_and_the_deployed_one_goes_on() -> None:
     run = Run()
     run.push(Failing(made(1), subject().info))
@@ -374,6 +430,21 @@ def test_a_decoder_that_never_rests_can_be_rolled_back_once_the_one_before_rests
     assert run.deployed is was
 
 
+def test_a_switch_to_one_decoder_does_not_become_one_to_another_that_is_pushed_while_it_waits() -> None:
+    run = Run(Acting(made(), lambda index: 0.9 if index < 2.2 * RATE_HZ else 0.0))
+    was = run.deployed
+    run.push(decoder(1))
+    run.decode(1.5)
+    run.shadows.ask("candidate", "somebody", run.answers.append, 1, made(1).sha256)
+    run.decode(0.1)
+    run.push(decoder(2), "another")
+    run.decode(1.5)
+    assert run.deployed is was
+    assert run.answers == [
+        f"{made(1).sha256[:12]} is not there any more, but {made(2).sha256[:12]} of another: push it again"
+    ]
+
+
 def test_a_new_candidate_replaces_the_one_before_it_and_leaves_the_way_back() -> None:
     run = Run()
     was = run.deployed
@@ -462,6 +533,41 @@ def test_another_wearers_decoder_is_refused_unless_somebody_overrides_it(
     with pytest.raises(StreamMismatchError, match=why):
         candidate(theirs, subject().info, made(), most_delay=100)
     assert candidate(theirs, subject().info, made(), most_delay=100, any_wearer=True).bundle is theirs
+
+
+def test_a_decoder_that_takes_half_of_a_hop_on_this_machine_is_never_run_beside_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, hop_s = DecodeChain.process, made(1).hop_s
+
+    def process(chain: DecodeChain, block: SignalBlock) -> Intents:
+        intents = real(chain, block)
+        end_ns = time.thread_time_ns() + round(0.6 * hop_s * 1e9) * len(intents)
+        while time.thread_time_ns() < end_ns:
+            pass
+        return intents
+
+    candidate(made(1), subject().info, made(), most_delay=100)
+    monkeypatch.setattr(DecodeChain, "process", process)
+    with pytest.raises(NervehandError, match=r"it takes \d+% of a hop on this machine"):
+        candidate(made(1), subject().info, made(), most_delay=100)
+
+
+def test_a_decoder_whose_window_is_a_bomb_is_refused_before_any_memory_is_taken_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bundle = made(1)
+    features = bundle.manifest.features
+    window = replace(features.settings, window_samples=3_000_000)
+    bomb = replace(
+        bundle,
+        manifest=bundle.manifest.model_copy(
+            update={"features": features.model_copy(update={"settings": window})}
+        ),
+    )
+    monkeypatch.setattr(deployable, "compile_kernels", lambda *given: pytest.fail("it was tried"))
+    with pytest.raises(NervehandError, match="a window of 600 s, a decoder beside another one at most 2 s"):
+        candidate(bomb, subject().info, made(), most_delay=100)
 
 
 def test_a_decoder_of_another_stream_or_with_too_long_a_delay_is_refused() -> None:

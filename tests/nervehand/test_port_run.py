@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -20,6 +21,7 @@ from decoder.decision import DecisionSettings
 from decoder.session.reader import read_session
 from decoder.session.recorded import EventKind
 from decoder.shadow import ShadowRules
+from firmware_bridge.adjustments import Adjustments
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.gate import GateEvent, GateLimits, SafetyGate
 from firmware_bridge.guard import GuardLoop
@@ -34,12 +36,15 @@ from firmware_bridge.port.entries import token_for
 from firmware_bridge.port.link import Link
 from firmware_bridge.preuse import overridden
 from firmware_bridge.sources.simulated import SimulatedSource
+from nervehand import live_port
 from nervehand.live import LiveRun, LiveSummary
 from nervehand.live_port import Owner, ServedRun, answering
+from nervehand.pushing import switched
 from nervehand.recording import LiveRecorder, recording
 from nervehand.screen import NoScreen
 from tests.bundles import random_bundle
 from tests.firmware_bridge.guarding import own_guards
+from tests.firmware_bridge.port.proxy import proxied
 from tests.nervehand.test_live import WiredHand
 
 RATE_HZ = 5000.0
@@ -107,6 +112,7 @@ def served_run(
     recorder: LiveRecorder | None = None,
     grips: tuple[str, ...] = (),
     who: str = "tester",
+    loop: type[GuardLoop] = GuardLoop,
 ) -> Iterator[Served]:
     """The run of a steered person, in a thread, with an armed hand."""
     bundle = bundle or made()
@@ -118,7 +124,7 @@ def served_run(
     heard: list[Callable[[GateEvent], None]] = [events.append]
     with (
         serving("127.0.0.1:0", source.info, {"kind": "run"}) as port,
-        GuardLoop(
+        loop(
             gate,
             hand,
             on_event=lambda event: [hear(event) for hear in heard],
@@ -211,6 +217,7 @@ def test_stop_release_and_arm_reach_the_gate_in_the_name_of_who_asks() -> None:
         run.client.request("release")
         until(lambda: run.guard._gate.at_rest, "rest")
         until(lambda: run.guard.request_disarm("test") or run.guard.state.value == "disarmed", "disarmed")
+        time.sleep(0.1)  # when the client asks is known to less than what its messages take on their way
         run.client.request("arm")
         until(lambda: run.guard.state.value == "armed", "armed again")
         run.hand.link = LinkState.LOST
@@ -224,6 +231,79 @@ def test_a_stop_is_heard_while_no_samples_come() -> None:
         run.finish()
         assert run.client.request("stop") == {"gate": "holding"}
         until(lambda: run.client.newest("hand")[1]["gate"] == "holding", "the hand is shown all the same")
+
+
+class DeafGuard(GuardLoop):
+    """A guard that hears nothing, as one whose process was stopped."""
+
+    is_deaf = False
+
+    def request_stop(self, who: str) -> None:
+        if not self.is_deaf:
+            super().request_stop(who)
+
+    def request_release(self, who: str) -> None:
+        if not self.is_deaf:
+            super().request_release(who)
+
+    def adjust(self, who: str, adjustments: Adjustments) -> None:
+        if not self.is_deaf:
+            super().adjust(who, adjustments)
+
+
+def test_what_the_guard_has_not_done_is_not_answered_as_done() -> None:
+    with served_run(loop=DeafGuard) as run:
+        until(lambda: run.guard.state.value == "armed", "the hand follows")
+        run.guard.is_deaf = True
+        for request in ("stop", "release"):
+            with pytest.raises(NervehandError, match=f"the guard did not answer: the {request} was sent"):
+                run.client.request(request)
+        with pytest.raises(NervehandError, match="the guard has not taken the adjustments"):
+            run.client.request("adjust", {"hand_locked": True})
+        run.guard.is_deaf = False
+        assert run.client.request("stop") == {"gate": "holding"}
+
+
+@pytest.mark.parametrize("is_cut", [False, True], ids=["the link stood", "the link was cut"])
+def test_a_request_to_arm_that_was_on_its_way_does_not_overrule_who_has_stopped_since(is_cut: bool) -> None:
+    with (
+        served_run() as run,
+        proxied(run.client.address) as proxy,
+        PortClient(proxy.address, who="Ann") as client,
+    ):
+        client.connect(PATIENCE_S)
+        until(lambda: client.newest("live"), "a view")
+        if is_cut:
+            proxy.cut(refusing=True)
+        else:
+            proxy.hold()
+        errors: list[str] = []
+
+        def arm() -> None:
+            try:
+                client.request("arm", timeout_s=PATIENCE_S)
+            except NervehandError as error:
+                errors.append(str(error))
+
+        arming = threading.Thread(target=arm)
+        arming.start()
+        until(lambda: client._asked, "it is asked")
+        time.sleep(0.1)
+        run.guard.request_stop("Bob")
+        proxy.restore()
+        arming.join()
+        assert "somebody has asked for rest since" in errors[0] or "it took" in errors[0]
+        assert run.guard.state.value == "holding"
+        client.request("arm", timeout_s=PATIENCE_S)  # who asks anew has seen it
+        until(lambda: run.guard.state.value == "armed", "armed again")
+
+
+def test_a_request_to_arm_that_took_long_is_refused_though_nobody_has_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(live_port, "MOST_ARM_AGE_S", -1.0)
+    with served_run() as run, pytest.raises(NervehandError, match=r"it took \S+ s until it was heard here"):
+        run.client.request("arm")
 
 
 def test_adjustments_are_changed_one_at_a_time() -> None:
@@ -337,6 +417,71 @@ def test_a_decoder_that_is_damaged_or_anothers_is_refused(
             run.client.request("push", arguments, blob(), timeout_s=PATIENCE_S)
         assert run.client.request("shadow")["shadow"] == []
         assert run.live.shadows.is_idle
+
+
+def test_who_answers_for_anothers_decoder_is_a_name_and_nothing_else() -> None:
+    theirs = pack(_changed(subject="another"))
+    nobody: object
+    with served_run() as run:
+        for nobody in (False, None, True, 0, "", "  ", [], "a\nb", "x" * 201):
+            with pytest.raises(NervehandError, match=r"give the name of who answers|another decoder is just"):
+                run.client.request("push", {"any_wearer": nobody}, theirs, timeout_s=PATIENCE_S)
+        assert run.live.shadows.is_idle
+
+
+def test_who_pushes_switches_to_what_was_pushed_and_to_nobody_elses() -> None:
+    with served_run() as run:
+        for seed in (1, 2):  # another one in between
+            run.client.request("push", blob=pack(made(seed)), timeout_s=PATIENCE_S)
+        until(lambda: run.view["shadow"] and not run.view["shadow"][0]["missing"], "it is ready")
+        with pytest.raises(NervehandError, match=f"{made(1).sha256[:12]} is not there any more"):
+            switched(run.client, made(1).sha256, 0.0, lambda text: None)
+        with pytest.raises(NervehandError, match="sha256 is '1'"):
+            run.client.request("switch", {"sha256": 1})
+        assert run.live.bundle.sha256 == made().sha256
+        switched(run.client, made(2).sha256, PATIENCE_S, lambda text: None)
+        assert run.live.bundle.sha256 == made(2).sha256
+
+
+def test_the_end_of_a_run_does_not_wait_for_a_decoder_that_is_prepared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def never_ready(*given: object, **more: object) -> None:
+        begun.set()
+        goes_on.wait(PATIENCE_S)
+        raise NervehandError("it took too long")
+
+    monkeypatch.setattr(live_port, "candidate", never_ready)
+    with served_run() as run:
+        pushing = threading.Thread(
+            target=lambda: _refused(run.client, pack(made(1))),
+        )
+        pushing.start()
+        assert begun.wait(PATIENCE_S)
+        began_s = time.monotonic()
+        run.finish()
+    assert time.monotonic() - began_s < PATIENCE_S / 2
+    goes_on.set()
+    pushing.join()
+
+
+def _refused(client: PortClient, blob: bytes) -> None:
+    with contextlib.suppress(NervehandError):
+        client.request("push", blob=blob, timeout_s=3.0)
+
+
+def test_a_recording_survives_whoever_asks(tmp_path: Path) -> None:
+    with (
+        recording(tmp_path / "s.nwb", person().info, made(), 0, SCALE_UV) as recorder,
+        served_run(recorder=recorder, who="\ud800") as run,
+    ):
+        with pytest.raises(NervehandError, match="no decoder was pushed"):
+            run.client.request("switch")
+        run.finish()
+    notes = [note.text for note in read_session(tmp_path / "s.nwb").recorded.notes]
+    assert any("decoder refused: no decoder was pushed (? at the port)" in note for note in notes)
 
 
 def _changed(**update: object) -> Bundle:

@@ -13,7 +13,7 @@ class Proxy:
     """Passes bytes between whoever connects to `address` and `target`, in both directions.
 
     `budget` is how many bytes towards the client it passes before it cuts the link by itself; None: no such end.
-    `is_stopped` lets bytes lie, without a cut.
+    `is_stopped` lets bytes lie, without a cut; `hold` only what clients send over the links that there are now.
     """
 
     def __init__(self, target: str) -> None:
@@ -21,6 +21,7 @@ class Proxy:
         self._target = (host, int(number))
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._held: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._over = threading.Event()
         self.budget: int | None = None
@@ -46,8 +47,14 @@ class Proxy:
             self.cuts += 1
 
     def restore(self) -> None:
-        """Links can be made again."""
+        """Links can be made again, and what was held goes on."""
         self.is_refusing = False
+        self._held.clear()
+
+    def hold(self) -> None:
+        """What clients send over the links of now lies until `restore`; new links pass everything."""
+        with self._lock:
+            self._held.update(there for there, _ in self._pairs)
 
     def _run(self) -> None:
         while not self._over.is_set():
@@ -70,8 +77,11 @@ class Proxy:
     def _pass(self, there: socket.socket, served: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while not self._over.is_set():
-                ready, _, _ = select.select([] if self.is_stopped else [there, served], [], [], 0.05)
+                passing = [] if self.is_stopped else [served] if there in self._held else [there, served]
+                ready, _, _ = select.select(passing, [], [], 0.05)
                 for one in ready:
+                    if one is there and there in self._held:
+                        continue
                     received = one.recv(4096)
                     if not received:
                         return self._close(there, served)

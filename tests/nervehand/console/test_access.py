@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+
+import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
@@ -93,3 +97,82 @@ def test_a_ticket_of_another_start_opens_nothing() -> None:
 
 def test_a_flood_in_place_of_a_password_is_cut_off() -> None:
     assert client(PASSWORD).post(LOGIN, content=b"x" * 100_000).status_code == 413
+
+
+def guessing(address: str = "192.0.2.7") -> tuple[Access, Callable[..., httpx.AsyncClient]]:
+    app = Access(Starlette(routes=[Route("/", page)]), hosts=(), password=PASSWORD)
+
+    def visitor(of: str = address) -> httpx.AsyncClient:
+        way = httpx.ASGITransport(app, client=(of, 1))
+        return httpx.AsyncClient(transport=way, base_url="http://192.0.2.1:8080")
+
+    return app, visitor
+
+
+async def tried(visitor: httpx.AsyncClient, password: str, patience_s: float | None = None) -> int:
+    posted = visitor.post(LOGIN, data={"password": password})
+    return (await asyncio.wait_for(posted, patience_s)).status_code
+
+
+def test_after_a_wrong_password_even_the_right_one_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access, "WRONG_S", 3600.0)
+    _, visitor = guessing()
+
+    async def guess() -> None:
+        async with visitor() as one:
+            assert await tried(one, "guess") == 403
+            with pytest.raises(TimeoutError):
+                await tried(one, PASSWORD, 0.05)
+
+    asyncio.run(guess())
+
+
+def test_who_leaves_before_the_wait_is_over_has_not_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access, "WRONG_S", 3600.0)
+    _, visitor = guessing()
+
+    async def guess() -> list[int | str]:
+        async with visitor() as one:
+            words = [*(f"guess {i}" for i in range(30)), PASSWORD]
+            found = []
+            for word in words:
+                try:
+                    found.append(await tried(one, word, 0.005))
+                except TimeoutError:
+                    found.append("left")
+            return found
+
+    found = asyncio.run(guess())
+    assert found.count(403) <= 1
+    assert 303 not in found
+
+
+def test_only_a_few_may_wait_and_nobody_of_another_address_is_locked_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(access, "WRONG_S", 0.05)
+    _, visitor = guessing()
+
+    async def guess() -> tuple[list[int], int]:
+        async with visitor("192.0.2.7") as many, visitor("192.0.2.8") as one:
+            await tried(many, "first")
+            guesses = [asyncio.create_task(tried(many, f"guess {i}")) for i in range(100)]
+            await asyncio.sleep(0)
+            right = await tried(one, PASSWORD)
+            return await asyncio.gather(*guesses), right
+
+    found, right = asyncio.run(guess())
+    assert right == 303
+    assert found.count(403) == access.MOST_WAITING_THERE
+    assert found.count(429) == 100 - access.MOST_WAITING_THERE
+
+
+@pytest.mark.parametrize("name", ["[", "[::1", "]"])
+def test_a_host_that_is_none_is_refused(name: str) -> None:
+    assert client().get("/", headers={"host": name}).status_code == 403
+    assert client().get("/", headers={"origin": f"http://{name}"}).status_code == 403
+
+
+def test_a_cookie_that_is_no_text_opens_nothing() -> None:
+    given = {b"cookie": b'nervehand-console="\xe9"'}
+    assert client(PASSWORD).get("/", headers=given).status_code == 401  # type: ignore[arg-type]

@@ -10,16 +10,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from calibration.folder import CalibrationFolder, Plan
 from decoder.session.writer import write_session
 from firmware_bridge.errors import NervehandError
 from nervehand.console import files
 from nervehand.console.calibrate_setup import SETS, new_folder, paradigm_of
 from nervehand.console.decoders_view import decoder_facts, lineage, role_of
-from nervehand.console.files import file_url
+from nervehand.console.device_page import who_arms
+from nervehand.console.files import below, file_url
 from nervehand.console.finding import files_below
 from nervehand.console.launching import CalibrationPlan, RunPlan
-from nervehand.console.session_view import COLUMN_S, WINDOW_S, facts_of, open_session
+from nervehand.console.resuming import left_below
+from nervehand.console.session_view import COLUMN_S, WINDOW_S, facts_of, open_session, table_csv
+from nervehand.console.shown import in_address, named_in, shown
 from nervehand.console.views import NOWHERE, live_view
 from nervehand.simulate import simulated_session
 
@@ -72,7 +78,7 @@ def test_signals_of_a_window_are_the_extremes_of_its_samples(session: Path) -> N
 
 def test_what_is_exported_is_what_is_seen(session: Path) -> None:
     view = open_session(session)
-    rows = list(csv.DictReader(io.StringIO(view.table_csv())))
+    rows = list(csv.DictReader(io.StringIO(table_csv(view.trials))))
     assert [row["movement"] for row in rows] == [trial.movement for trial in view.trials]
     arrays = np.load(io.BytesIO(view.positions_npz()))
     assert arrays["truth"].shape == (len(arrays["time_s"]), 6)
@@ -110,6 +116,55 @@ def test_addresses_of_files_stay_below_the_folder(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(files, "_folders", [tmp_path])
     assert file_url(tmp_path / "a b" / "report.html") == "/files/a%20b/report.html"
     assert file_url(Path("/etc/passwd")) == "/files/passwd"
+    assert file_url(tmp_path / os.fsdecode(b"Jos\xe9.pdf")) == "/files/Jos%E9.pdf"
+
+
+@pytest.mark.parametrize("name", ["\0", "a\0b.nwb", "..", "../x", "/etc/passwd", "x" * 5000, "none.nwb", "."])
+def test_what_can_be_no_file_below_the_folder_is_none(name: str, tmp_path: Path) -> None:
+    assert below(tmp_path, name) is None
+    (tmp_path / "there.nwb").touch()
+    assert below(tmp_path, "there.nwb") == (tmp_path / "there.nwb").resolve()
+
+
+@given(name=st.binary(min_size=1).filter(lambda name: b"\0" not in name))
+def test_every_name_of_a_file_goes_through_an_address_and_can_be_shown(name: bytes) -> None:
+    there = os.fsdecode(name)
+    query = f"open={in_address(there)}&at=3".encode("ascii")
+    assert named_in(query, "open") == there
+    shown(there).encode("utf-8")
+    assert len(shown(there)) == len(there)
+
+
+@pytest.mark.parametrize("name", ["a+b", "a&b", "a#b", "a%20b", 'x" :onmouseover="alert(1)" y', "é"])
+def test_names_with_signs_of_addresses_are_opened_as_they_are(name: str) -> None:
+    assert named_in(f"open={in_address(name)}".encode("ascii"), "open") == name
+    assert shown(name) == name
+
+
+def test_a_calibration_without_its_report_can_be_gone_on_with(tmp_path: Path) -> None:
+    plan = Plan("id", "S1", "left", "", "simulated", "simulated", "2026-03-04T05:06:07+00:00")
+    for name in ("recording", "scoring", "done"):
+        CalibrationFolder.create(tmp_path / name, plan)
+    (tmp_path / "scoring" / "decoder.nhb").touch()
+    for name in ("decoder.nhb", "report.json"):
+        (tmp_path / "done" / name).touch()
+    assert {left.path.name for left in left_below(tmp_path)} == {"recording", "scoring"}
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[]", "{}", "no", "", "null"])
+def test_a_plan_that_is_none_is_passed_over(text: str, tmp_path: Path) -> None:
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "plan.json").write_text(text)
+    assert left_below(tmp_path) == []
+
+
+def test_nobody_arms_a_real_hand_without_a_name() -> None:
+    assert who_arms("serial:/dev/ttyUSB0", "Ada", "") == "Ada"
+    assert who_arms("serial:/dev/ttyUSB0", "", "Grace") == "Grace"
+    assert who_arms("serial:/dev/ttyUSB0", "Ada", "Grace") == "Ada"
+    assert [who_arms(hand, "", name) for hand in ("virtual", "none") for name in ("", "Grace")] == [""] * 4
+    with pytest.raises(NervehandError, match="type a name"):
+        who_arms("serial:/dev/ttyUSB0", "", "")
 
 
 def test_what_a_person_chose_is_a_paradigm_or_is_refused() -> None:

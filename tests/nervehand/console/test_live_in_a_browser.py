@@ -134,6 +134,25 @@ def test_two_operators_see_the_same_and_who_did_it(place: Place, open_page: Open
         browser.reads("Grace: stop", ".nh-footer")
 
 
+def test_two_operators_adjust_at_once_and_neither_undoes_the_other(place: Place, open_page: OpenPage) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    place.run(hand="virtual")
+    one, other = open_page("/"), open_page("/", 1024, 768)
+    for browser in (one, other):
+        browser.reads("armed", ".nh-facts")
+    one.press("Lock the whole hand", ".q-toggle")
+    locked = '.q-toggle:not([aria-label])[aria-checked="true"]'
+    for browser in (one, other):
+        browser.until(lambda browser=browser: browser.all(locked), "a hand that is locked")
+    (slider,) = other.all('.nh-slider[aria-label="Strength of Index"]')
+    other.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", slider)
+    ActionChains(other.driver).move_to_element_with_offset(slider, 30, 0).click().perform()
+    for browser in (one, other):
+        browser.reads("adjust gain of index", ".nh-footer")
+        assert browser.all(locked)
+
+
 def test_a_page_that_is_loaded_again_has_everything_again(place: Place, open_page: OpenPage) -> None:
     place.run("simulated:default/1/1?steered")
     browser = open_page("/")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,9 +31,7 @@ class Watched:
     def chosen(self) -> Entry | None:
         return Entry("127.0.0.1:1", "", self.about, Path(), self.pid) if self.kind else None
 
-    @property
-    def is_remote(self) -> bool:
-        return self.pid == 0
+    is_remote: bool = False
 
     def ask(self, who: str, request: str, arguments: dict[str, object], **more: object) -> dict[str, object]:
         self.asked.append((who, request))
@@ -76,8 +75,12 @@ def test_a_stop_goes_to_the_runs_own_guard_and_to_its_engine(guards: Guards) -> 
         (Watched(), ("run-7", "worn")),  # no guard of that run: to stop one too many harms nobody
         (Watched(about={"guard": "worn"}), ("worn",)),
         (Watched(kind=""), ("run-7", "worn")),
-        (Watched(kind="calibration"), ()),
-        (Watched(pid=0), ()),  # it runs on another machine
+        (
+            Watched(kind="calibration"),
+            ("run-7", "worn"),
+        ),  # a run that nobody watches may move a hand beside it
+        (Watched(pid=0), ("run-7", "worn")),  # found by its address: its process is not known
+        (Watched(is_remote=True), ()),
     ],
 )
 def test_which_guards_are_asked(watch: Watched, wanted: tuple[str, ...], guards: Guards) -> None:
@@ -104,6 +107,40 @@ def test_a_calibration_has_no_hand_to_release_and_pauses(guards: Guards) -> None
     watch = Watched(kind="calibration")
     ask_rest(watch, "release", "Ada")  # type: ignore[arg-type]
     assert watch.asked == [("Ada", "stop")]
+
+
+def test_a_guard_that_hangs_keeps_the_next_one_waiting_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    together = threading.Barrier(3)  # two guards and the port: who waits for another breaks it
+
+    def answer(name: str, request: str, who: str, said: object) -> dict[str, object]:
+        together.wait(20)
+        return {"state": f"{name} holds"}
+
+    class Meeting(Watched):
+        def ask(self, *given: object, **more: object) -> dict[str, object]:  # type: ignore[override]
+            together.wait(20)
+            return {"gate": "holding"}
+
+    monkeypatch.setattr(rest, "guards_running", lambda: ("run-7", "worn"))
+    monkeypatch.setattr(rest, "ask_for_rest", answer)
+    assert ask_rest(Meeting(kind=""), "stop", "Ada") == "run-7 holds"  # type: ignore[arg-type]
+
+
+def test_who_never_answers_is_not_waited_for_and_is_said(
+    guards: Guards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guards("run-42", error="it has ended")
+    monkeypatch.setattr(rest, "ALL_S", 0.05)
+    over = threading.Event()
+
+    class Hung(Watched):
+        def ask(self, *given: object, **more: object) -> dict[str, object]:  # type: ignore[override]
+            over.wait()
+            return {}
+
+    with pytest.raises(NervehandError, match=r"port has not answered within 0\.05 s"):
+        ask_rest(Hung(), "stop", "Ada")  # type: ignore[arg-type]
+    over.set()
 
 
 def test_a_number_that_is_taken_is_said_before_anything_is_served() -> None:

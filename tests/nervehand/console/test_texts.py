@@ -56,6 +56,7 @@ ALLOWED = {
     "console look",
     "console follow",
     "console rest",
+    "console reading",
     "left out",
     "sample to",
 }

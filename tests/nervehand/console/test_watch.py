@@ -6,14 +6,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from firmware_bridge.errors import NervehandError
-from firmware_bridge.port import Entry, Port, running, serving
+from firmware_bridge.port import Entry, Port, PortClient, running, serving
 from firmware_bridge.stream import StreamInfo
-from nervehand.console.watch import Watch
+from nervehand.console.watch import Watch, at
 
 INFO = StreamInfo(rate_hz=10_000.0, channel_names=("e1",), electrodes=("e1",), kind="nerve")
 
@@ -140,3 +141,58 @@ def test_what_an_engine_said_last_stays_until_another_is_found(own: Callable[[],
         with engine("run", "two"):
             until(lambda: watch.look() or (watch.chosen is not None and watch.chosen.about["title"] == "two"))
             assert watch.live() is None
+
+
+def test_an_engine_that_was_named_by_its_address_is_remote_only_on_another_machine(
+    own: Callable[[], tuple[Entry, ...]],
+) -> None:
+    with engine("run", "one"):
+        (entry,) = own()
+        watch = Watch(look=partial(at, entry.address))
+        try:
+            watch.look()
+            assert watch.is_connected
+            assert not watch.is_remote
+        finally:
+            watch.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "is_remote"),
+    [
+        ("127.0.0.1:7", False), ("[::1]:7", False), ("localhost:7", False), ("192.0.2.7:7", True),
+        ("[2001:db8::1]:7", True), ("nano.local:7", True),
+    ],
+)  # fmt: skip
+def test_which_addresses_are_of_another_machine(address: str, is_remote: bool) -> None:
+    watch = Watch(look=lambda: (Entry(address, "", {}, Path(), 0),), link=unreachable)
+    watch.look()
+    assert watch.is_remote == is_remote
+    assert not Watch(look=lambda: ()).is_remote
+
+
+def unreachable(address: str, who: str) -> PortClient:
+    return PortClient("127.0.0.1:1", token="none", who=who)
+
+
+def test_nobody_waits_for_a_lock_while_somebody_elses_request_is_on_its_way(
+    own: Callable[[], tuple[Entry, ...]],
+) -> None:
+    with engine("run", "one") as (_, asked), watching(own) as watch:
+        watch.ask("Grace", "stop", {})
+        sending, going_on = threading.Event(), threading.Event()
+
+        def slow(*given: object, **more: object) -> dict[str, object]:
+            sending.set()
+            assert going_on.wait(60)
+            return {}
+
+        watch.ask("Ada", "adjust", {})
+        watch._asking["Ada"].request = slow  # type: ignore[method-assign]
+        pushing = threading.Thread(target=watch.ask, args=("Ada", "push", {}))
+        pushing.start()
+        assert sending.wait(60)
+        assert watch.ask("Grace", "stop", {}) == {"gate": "holding"}
+        going_on.set()
+        pushing.join()
+        assert ("stop", "Grace") in asked
