@@ -51,7 +51,9 @@ class Request:
         self.name, self.who = str(header["name"]), str(header["who"])
         self.arguments: dict[str, object] = arguments if isinstance(arguments, dict) else {}
         self.blob = frame.payload
-        self.expires_ns, self.asked_ns = _time_in(header, "expires_ns"), _time_in(header, "asked_ns")
+        self.expires_ns = _time_in(header, "expires_ns")
+        # Never later than now: what claims to be from the future would outlast every stop.
+        self.asked_ns = min(_time_in(header, "asked_ns"), time.monotonic_ns())
 
     def answer(self, result: Mapping[str, object] = NOTHING) -> None:
         """It was done; `result` is plain, or holds dataclasses. From any thread."""

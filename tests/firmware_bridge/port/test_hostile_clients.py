@@ -264,3 +264,22 @@ def test_what_the_owner_does_not_understand_costs_one_server_and_no_more() -> No
             client.request("y", timeout_s=PATIENCE_S)
             client.request("y", timeout_s=PATIENCE_S)
         assert "started again: 1 times" in port.problem
+
+
+def test_a_request_from_the_future_is_one_of_now() -> None:
+    """Else it would overrule whatever is stopped until then."""
+    late: list[int] = []
+
+    def told(request: Request) -> None:
+        late.append(request.asked_ns - time.monotonic_ns())
+        request.answer()
+
+    with (
+        serving("127.0.0.1:0", INFO, ABOUT) as port,
+        answered_by(port, told),
+        connected(port.address) as client,
+    ):
+        header = {"kind": "request", "id": "1", "name": "arm", "arguments": {}, "left_s": 5.0}
+        client._known().send(header | {"asked_ns": time.monotonic_ns() + 3_600_000_000_000})
+        until(lambda: late, "it is heard")
+    assert late[0] <= 0
