@@ -133,11 +133,16 @@ def open_page(place: Place, chromium: tuple[str, str]) -> Iterator[Callable[...,
 
 
 @pytest.fixture
-def picture(request: pytest.FixtureRequest) -> Callable[[Browser, str], None]:
-    """picture(browser, "live"): docs/console-live.png, where NERVEHAND_SCREENSHOTS asks for it."""
+def picture(place: Place) -> Callable[[Browser, str], None]:
+    """picture(browser, "live"): docs/console-live.png, where NERVEHAND_SCREENSHOTS asks for it; paths left out."""
 
     def take(browser: Browser, name: str) -> None:
         if os.environ.get("NERVEHAND_SCREENSHOTS"):
+            browser.driver.execute_script(
+                "for (const note of document.querySelectorAll('.nh-note'))"
+                " if (!note.childElementCount) note.textContent = note.textContent.replace(arguments[0], '~/patients')",
+                str(place.folder),
+            )
             browser.picture(ROOT / "docs" / f"console-{name}.png")
 
     return take

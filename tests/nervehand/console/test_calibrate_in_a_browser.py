@@ -26,6 +26,12 @@ def trial(browser: Browser, number: int) -> str:
     return rows[1] if len(rows) > 1 else ""
 
 
+def shown(browser: Browser) -> None:
+    """The top of the page, with nothing before it."""
+    browser.until(lambda: not browser.all(".q-notification"), "nothing before the page")
+    browser.driver.execute_script("window.scrollTo(0, 0)")
+
+
 def test_trials_are_accepted_left_out_and_redone_and_it_says_who_did(
     place: Place, open_page: OpenPage
 ) -> None:
@@ -88,9 +94,9 @@ def test_a_whole_calibration_from_begin_to_a_hand_that_moves(
     at_rest = browser.bones()
     browser.until(lambda: browser.bones() != at_rest, "a cue that moves")
     browser.reads("good", ".nh-trials")
-    browser.until(lambda: not browser.all(".q-notification"), "nothing before the page")
+    shown(browser)
     browser.reads("Hold:", ".nh-h1")
-    browser.driver.execute_script("window.scrollTo(0, 0)")
+    shown(browser)
     picture(browser, "calibrate")
     browser.driver.refresh()  # in the middle of it
     browser.reads("of 16", ".nh-cal-count")
@@ -100,7 +106,7 @@ def test_a_whole_calibration_from_begin_to_a_hand_that_moves(
     browser.press("Finish now")
     browser.reads("Calibration complete", ".nh-h1", FIT_S)
     browser.reads("Decoder", ".nh-cal-result")
-    browser.driver.execute_script("window.scrollTo(0, 0)")
+    shown(browser)
     picture(browser, "result")
 
     browser.go("/sessions")
@@ -112,6 +118,7 @@ def test_a_whole_calibration_from_begin_to_a_hand_that_moves(
     still = browser.bones()
     browser.until(lambda: browser.bones() != still, "a replayed hand that moves")
     browser.press("Pause")
+    shown(browser)
     picture(browser, "sessions")
     browser.go("/decoders")
     browser.reads("decoder.nhb")
@@ -122,6 +129,7 @@ def test_a_whole_calibration_from_begin_to_a_hand_that_moves(
     browser.choose("Decoder", f"{name.split('/')[0]}/decoder.nhb")
     browser.press("Start")
     browser.reads("live run", ".nh-list")
+    shown(browser)
     picture(browser, "device")
     browser.go("/")
     browser.until(lambda: "armed" in browser.text(".nh-facts"), "an armed gate", START_S)

@@ -36,6 +36,10 @@ def test_a_steered_person_moves_the_hand_on_the_page(
     time.sleep(1)  # for the picture: the hand has come to rest
     browser.driver.execute_script("window.scrollTo(0, 0)")
     picture(browser, "live")
+    browser.go("/decoders")
+    browser.reads("demo.nhb")
+    browser.reads("deployed", ".nh-decoder .nh-pill")
+    picture(browser, "decoders")
     assert browser.complaints() == []
 
 
