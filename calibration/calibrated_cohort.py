@@ -24,10 +24,11 @@ from calibration.folder import CalibrationFolder, Plan
 from calibration.front_end import default_front_end
 from calibration.labelling import Labelled, labelled
 from calibration.paradigm import Movement, Paradigm
-from calibration.performance import SIMULATED, performance
+from calibration.performance import performance
 from calibration.rehearsal import rehearse
 from calibration.running import Meaning, StepDecoder, Summary, score_decoder, seeded_orders
 from calibration.scores.run import DOF_SCORES
+from calibration.simulated_address import SIMULATED
 from calibration.simulated_wearer import Wearer
 from decoder import engines
 from decoder.decision import PositionMap

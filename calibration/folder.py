@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from calibration.paradigm import Paradigm
-from calibration.records import FitRecord, TrialRecord
+from calibration.records import FitRecord, HandRecord, TrialRecord
 from calibration.truth.hand_calibration import HandCalibration
 from decoder.session.journal import JournalWriter, journal_of, read_journal
 from decoder.session.model import SIDES
@@ -73,12 +73,27 @@ class Plan:
 
 @dataclass(slots=True)
 class Kept:
-    """What the journal of a calibration holds: the newest word on each trial, the hand's calibration, and fits."""
+    """What the journal of a calibration holds: the newest word on each trial, the hand as often as it was calibrated,
+    and fits."""
 
     records: dict[int, TrialRecord] = field(default_factory=dict)
-    hand: HandCalibration | None = None
+    hands: list[HandRecord] = field(default_factory=list)
     fits: dict[int, FitRecord] = field(default_factory=dict)
     damaged: int = 0
+
+    @property
+    def hand(self) -> HandCalibration | None:
+        """The newest calibration of the hand."""
+        return self.hands[-1].calibration if self.hands else None
+
+    def hands_of(self, recording: str) -> tuple[HandRecord, ...]:
+        """By which the hand is measured in a recording: the one that it began with, then those that it holds.
+
+        Empty where the hand was never calibrated.
+        """
+        begun = [one for one in self.hands if one.recording < recording]
+        within = [one for one in self.hands if one.recording == recording]
+        return (*begun[-1:], *within)
 
 
 class CalibrationFolder:
@@ -239,7 +254,7 @@ class CalibrationFolder:
                 record = from_plain(TrialRecord, value, "trial")
                 kept.records[record.number] = record
             elif kind == "hand":
-                kept.hand = from_plain(HandCalibration, value, "hand")
+                kept.hands.append(from_plain(HandRecord, value, "hand"))
             elif kind == "fit":
                 fit = from_plain(FitRecord, value, "fit")
                 kept.fits[fit.after_round] = fit

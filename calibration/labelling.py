@@ -15,8 +15,7 @@ from calibration.alignment.review import Readings, Review, review
 from calibration.folder import CalibrationFolder, Plan
 from calibration.front_end import default_front_end
 from calibration.paradigm import Paradigm
-from calibration.records import AlignmentRecord, Reason, TrialRecord, Verdict
-from calibration.truth.hand_calibration import HandCalibration
+from calibration.records import AlignmentRecord, HandRecord, Reason, TrialRecord, Verdict
 from decoder.conditioning_design import design
 from decoder.front_end import Features, FrontEnd
 from decoder.health_settings import default_health
@@ -65,12 +64,6 @@ def labelled(folder: CalibrationFolder, up_to_round: int | None = None) -> Itera
     where the able hand was measured but its calibration is lost.
     """
     kept = folder.kept()
-    if folder.plan.truth and kept.hand is None:
-        raise NervehandError(
-            f"{folder.path}: the calibration of the able hand is missing from its journal"
-            f"{f', of which {kept.damaged} lines are damaged' if kept.damaged else ''}: restore it from a copy, or "
-            "begin another calibration"
-        )
     with ExitStack() as opened:
         found = []
         for path in folder.parts:
@@ -79,19 +72,27 @@ def labelled(folder: CalibrationFolder, up_to_round: int | None = None) -> Itera
                 mine = [one for one in mine if one.round_number <= up_to_round]
             if not mine:
                 continue
+            hands = kept.hands_of(path.name)
+            if folder.plan.truth and not hands:
+                raise NervehandError(
+                    f"{folder.path}: the calibration of the able hand is missing from its journal"
+                    f"{f', of which {kept.damaged} lines are damaged' if kept.damaged else ''}: restore it from a "
+                    "copy, or begin another calibration"
+                )
             is_open = tail_of(path).exists()
             session = opened.enter_context(salvage(path)).session if is_open else read_session(path)
-            found.append((session, mine))
+            found.append((session, mine, hands))
         if not found:
             raise NervehandError(f"{folder.path}: no trial was finished: there is nothing to learn from")
-        paradigm, hand = folder.plan.paradigm, kept.hand
-        made = [label(session, mine, paradigm, hand) for session, mine in found]
+        paradigm = folder.plan.paradigm
+        made = [label(session, mine, paradigm, hands) for session, mine, hands in found]
         told = [one.alignment for one in made if one.alignment is not None and one.alignment.lag_confidence]
         if told:
             lag_s = max(told, key=lambda one: one.lag_confidence).lag_s
             for i, one in enumerate(made):
                 if one.alignment is not None and not one.alignment.lag_confidence:
-                    made[i] = label(*found[i], paradigm, hand, lag_s)
+                    session, mine, hands = found[i]
+                    made[i] = label(session, mine, paradigm, hands, lag_s)
         yield made
 
 
@@ -99,16 +100,17 @@ def label(
     session: Session,
     records: Sequence[TrialRecord],
     paradigm: Paradigm,
-    hand: HandCalibration | None,
+    hands: Sequence[HandRecord],
     known_lag_s: float | None = None,
 ) -> Labelled:
-    """One recording, reviewed as a whole and labelled. `hand` None: nothing was measured, and the labels are cues.
+    """One recording, reviewed as a whole and labelled. Without `hands` nothing was measured, and the labels are cues.
 
-    `known_lag_s` is taken where its own trials are too few to tell the lag.
+    `hands` are what `Kept.hands_of` says of it; `known_lag_s` is taken where its own trials are too few to tell the
+    lag.
     """
-    if hand is None:
+    if not hands:
         return _by_cues(session, records, paradigm)
-    found = _reviewed(session, records, paradigm, hand, known_lag_s)
+    found = _reviewed(session, records, paradigm, hands, known_lag_s)
     reviewed = tuple(_with_losses(after, before) for after, before in zip(found.trials, records, strict=True))
     lag_s = found.alignment.lag_s
     made = label_session(
@@ -123,6 +125,8 @@ def label(
     )
     truth, known = made.truth.copy(), made.known.copy()
     for first, stop in _rests(session, reviewed):
+        if any(one.recording == reviewed[0].recording and first <= one.sample_index < stop for one in hands):
+            continue  # poses were held
         rows = slice(first - session.first_sample, stop - session.first_sample)
         truth[rows], known[rows] = aligned_truth(found.trace, lag_s, first, stop)
     columns = _Columns(made.labels, made.trial, made.repetition, truth, ~known)
@@ -255,7 +259,7 @@ def _reviewed(
     session: Session,
     records: Sequence[TrialRecord],
     paradigm: Paradigm,
-    hand: HandCalibration,
+    hands: Sequence[HandRecord],
     known_lag_s: float | None,
 ) -> Review:
     sensors = session.recorded.sensors
@@ -273,9 +277,8 @@ def _reviewed(
     )
     block = max(1, round(session.info.rate_hz))
     features = joined_features([front_end.process(one)[0] for one in iter_blocks(session, block)])
-    readings = Readings(
-        sensors.device_s, sensors.sample_index, hand.positions(sensors.values), sensors.values
-    )
+    positions = _positions(sensors, hands, records[0].recording)
+    readings = Readings(sensors.device_s, sensors.sample_index, positions, sensors.values)
     return review(
         records,
         readings,
@@ -287,6 +290,16 @@ def _reviewed(
         feature_names=front_end.feature_names,
         known_lag_s=known_lag_s,
     )
+
+
+def _positions(sensors: SensorReadings, hands: Sequence[HandRecord], recording: str) -> NDArray[np.float32]:
+    """What the sensors said, each reading by the calibration that it was made under; before the first one by that."""
+    positions = hands[0].calibration.positions(sensors.values)
+    for one in hands:
+        if one.recording == recording:
+            after = sensors.sample_index >= one.sample_index
+            positions[after] = one.calibration.positions(sensors.values[after])
+    return positions
 
 
 def joined_features(parts: Sequence[Features]) -> Features:

@@ -8,12 +8,11 @@ import numpy as np
 
 from calibration.conductor import Conductor, PlannedTrial
 from calibration.paradigm import Paradigm
+from calibration.simulated_address import SIMULATED
 from calibration.simulated_wearer import SimulatedWearer, Wearer
 from calibration.view import Phase
 from decoder.session.model import Session, SessionMeta
 from firmware_bridge.hand import DOF_NAMES
-
-SIMULATED = "simulated"
 
 
 def performance(wearer: Wearer, paradigm: Paradigm) -> Session:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from calibration.truth.hand_calibration import HandCalibration
+
 
 class Verdict(Enum):
     """What becomes of a trial."""
@@ -61,6 +63,15 @@ class TrialRecord:
     def is_used(self) -> bool:
         """Whether it teaches the decoder: a person's word counts more than the program's."""
         return self.verdict is Verdict.GOOD if self.accepted is None else self.accepted
+
+
+@dataclass(frozen=True, slots=True)
+class HandRecord:
+    """The able hand's sensors as calibrated while `recording` stood at `sample_index`: they say so from there on."""
+
+    recording: str
+    sample_index: int
+    calibration: HandCalibration
 
 
 @dataclass(frozen=True, slots=True)

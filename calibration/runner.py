@@ -14,21 +14,19 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.able_hand import Able, AbleHand, joined_readings
 from calibration.alignment.lag import LATEST_S
-from calibration.alignment.review import Readings, Review, review
+from calibration.alignment.review import Review, review
 from calibration.conductor import Conductor, Cue, PlannedTrial
 from calibration.folder import CalibrationFolder
 from calibration.front_end import default_front_end
 from calibration.labelling import joined_features
 from calibration.phantom import Phantom
-from calibration.posing import Posing
 from calibration.postures import Posture
-from calibration.records import FitRecord, Reason, TrialRecord, Verdict
+from calibration.records import HandRecord, Reason, TrialRecord, Verdict
 from calibration.refitting import Refits
 from calibration.report.learning import LearningCurve
 from calibration.requirements import require_measured, require_other_side, require_same_stream
-from calibration.truth import TruthBlock, TruthInfo
-from calibration.truth.hand_calibration import HandCalibration
 from calibration.truth.hand_joints import Pose
 from calibration.view import CalibrationView, FitView, Phase, TrialView
 from decoder.conditioning_design import design
@@ -51,19 +49,11 @@ REVIEWED_AFTER_S = LATEST_S
 PATIENCE_S = 0.5
 """How much longer readings are waited for that do not come."""
 
+KEPT_POSES = (
+    "the poses of before still count: hold them again if the able hand's sensors were taken off since"
+)
+
 logger = logging.getLogger(__name__)
-
-
-class Able(Protocol):
-    """What measures the able hand, read in its own time."""
-
-    @property
-    def info(self) -> TruthInfo: ...
-
-    @property
-    def problem(self) -> str: ...
-
-    def take(self) -> TruthBlock | None: ...
 
 
 class Person(Protocol):
@@ -109,23 +99,23 @@ class Runner:
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
         plan = folder.plan
-        self._folder, self._info, self._able = folder, info, able
+        self._folder, self._info = folder, info
         self._person: Person = Onlooker() if person is None else person
         self._is_live, self._say = is_live, say
         kept = folder.kept()
         self.conductor = Conductor(plan.paradigm, info.rate_hz, kept.records.values())
         self._fits = kept.fits
         self._known_lag_s = _median_lag_s(kept.records.values())
-        self._hand: HandCalibration | None = kept.hand
-        self._posing: Posing | None = None
         require_same_stream(folder, info)
+        self._hand: AbleHand | None = None
+        self._sensors: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         if able is not None:
             require_other_side(able.info, plan)
             require_measured(able.info, plan.paradigm)
-            if self._hand is None:
-                self._posing = Posing(able.info, info.rate_hz)
-            else:
-                self._hand.require_source(able.info)
+            self._hand = AbleHand(able, info.rate_hz, first.first_sample, kept.hand)
+            self._sensors = able.info.sensors, able.info.units
+        is_kept = self._hand is not None and not self._hand.is_posing
+        self._notice = KEPT_POSES if is_kept else ""
         self._choice = default_front_end(info)
         self._front_end = FrontEnd(
             info,
@@ -136,10 +126,6 @@ class Runner:
             self._on_chain_event,
         )
         self._features: list[Features] = []
-        self._readings: list[Readings] = []
-        self._able_now: NDArray[np.float32] | None = None
-        self._waiting: list[TruthBlock] = []  # readings that arrived after the newest block
-        self._arrived = first.first_sample  # the sample that was received as the newest reading arrived
         self._gaps: list[tuple[int, int]] = []
         self._at = first.first_sample
         self._followed = 0
@@ -147,7 +133,7 @@ class Runner:
         self._reviewing: Future[Review] | None = None
         self._review_from: int | None = None  # the end of the newest trial that is not reviewed yet
         self._review_problem = self._refit_problem = ""
-        self._notice = self._failure = ""
+        self._failure = ""
         self._files: dict[str, str] = {}
         self._phase: Phase | None = None  # where it is not the conductor's
         self._part = folder.new_part()
@@ -157,7 +143,6 @@ class Runner:
     def __enter__(self) -> Self:
         plan, info, first = self._folder.plan, self._info, self._first
         is_int16 = first.samples.dtype == np.int16
-        sensors = () if self._able is None else self._able.info.sensors
         header = Header(
             info=info,
             meta=SessionMeta(
@@ -173,8 +158,8 @@ class Runner:
             first_sample=first.first_sample,
             gesture_names=plan.paradigm.gesture_names,
             postures=tuple(tuple(float(v) for v in row) for row in plan.paradigm.postures),
-            sensor_names=sensors,
-            sensor_units=() if self._able is None else self._able.info.units,
+            sensor_names=self._sensors[0],
+            sensor_units=self._sensors[1],
         )
         with ExitStack() as opened:
             self._append = opened.enter_context(self._folder.journal())
@@ -202,7 +187,11 @@ class Runner:
         """Where it stands."""
         if self._phase is not None:
             return self._phase
-        return Phase.POSES if self._posing is not None else self.conductor.phase
+        return Phase.POSES if self._is_posing else self.conductor.phase
+
+    @property
+    def _is_posing(self) -> bool:
+        return self._hand is not None and self._hand.is_posing
 
     @property
     def is_over(self) -> bool:
@@ -220,24 +209,25 @@ class Runner:
             self._features.append(features)
         self._writer.health(self._at - 1, self._front_end.masked_now)
         self._phantom.block(block)
-        if self._able is not None:
-            if (taken := self._able.take()) is not None:
-                self._waiting.append(taken)
-            self._take(block.arrival_ns)
-        self._cued(self.conductor.advance(self._at))  # before the poses are done it only learns the time
-        if self._posing is not None:
-            self._pose()
+        if self._hand is not None:
+            for taken, at in self._hand.take(self._at, block.arrival_ns):
+                self._writer.sensors(taken.device_s, taken.arrival_ns, taken.values, at)
+        self._cued(self.conductor.advance(self._at))  # while poses are held it only learns the time
+        if self._hand is not None:
+            self._pose(self._hand)
         self._track()
         self._look_after()
 
     def ask(self, name: str, arguments: Mapping[str, object], who: str) -> dict[str, object]:
         """What a person asks (view.COMMANDS). NervehandError where it cannot be done now, or is not known."""
-        if name == "pose":
-            if self._posing is None:
-                raise NervehandError("no pose is waited for: the hand is calibrated, or nothing measures it")
-            self._posing.take(self._at)
-            self._person.pose(self._asked_pose(), self._at)
-        elif self._posing is not None and name not in ("finish", "stop"):
+        if name in ("pose", "poses"):
+            if self._hand is None:
+                raise NervehandError("there are no poses: nothing measures an able hand")
+            if name == "pose":
+                self._person.pose(self._hand.take_pose(self._at), self._at)
+            else:
+                self._pose_again(self._hand)
+        elif self._is_posing and name not in ("finish", "stop"):
             raise NervehandError("first the poses: the able hand's sensors are not calibrated yet")
         elif name in ("start", "next", "resume"):
             steps = {
@@ -261,19 +251,19 @@ class Runner:
             raise NervehandError(f"a calibration knows no {name!r}")
         about = f" trial {arguments['trial']}" if "trial" in arguments else ""
         self._writer.note(Note(self._writer.present_sample, f"{name}{about} ({who})"))
-        if name in ("redo", "accept", "leave_out", "finish", "pause", "stop"):
+        if name in ("redo", "accept", "leave_out", "finish", "pause", "stop", "poses"):
             self._notice = f"{name.replace('_', ' ')}{about}: {who}"
         return {"phase": self.phase.value}
 
     @property
     def is_measuring(self) -> bool:
         """Whether a pose is being held, or the hand comes back from the last."""
-        return self._posing is not None and (self._posing.is_measuring or self._posing.asked is None)
+        return self._hand is not None and self._hand.is_measuring
 
     @property
     def pose_problem(self) -> str:
         """Why the last pose did not do; "" where it did."""
-        return "" if self._posing is None else self._posing.problem
+        return "" if self._hand is None else self._hand.pose_problem
 
     def show_phase(
         self, phase: Phase, files: Mapping[str, str] | None = None, failure: str = "", notice: str = ""
@@ -287,10 +277,12 @@ class Runner:
         conductor, paradigm = self.conductor, self._folder.plan.paradigm
         trial = conductor.trial
         left_s, phase_s = conductor.left_s(self._at)
-        pose = ""
-        if self._posing is not None:
-            left_s, phase_s = self._posing.left_s(self._at), None
-            pose = "" if self._posing.asked is None else self._posing.asked.value
+        able, pose = None, ""
+        if self._hand is not None:
+            able = self._hand.positions
+            if self._hand.is_posing:
+                left_s, phase_s = self._hand.left_s(self._at), None
+                pose = "" if self._hand.asked is None else self._hand.asked.value
         curve = LearningCurve.of(tuple(self._fits.values()))
         gain = curve.gain_of_another_round()
         names, causes = self._info.channel_names, self._front_end.causes_now
@@ -313,7 +305,7 @@ class Runner:
             left_s=left_s,
             phase_s=phase_s,
             target=conductor.target(self._at),
-            able=None if self._able_now is None else _positions(self._able_now),
+            able=None if able is None else _positions(able),
             phantom=self._phantom.positions,
             gesture=self._phantom.gesture,
             confidence=self._phantom.confidence,
@@ -333,53 +325,24 @@ class Runner:
     def _problem(self) -> str:
         if self._failure:
             return self._failure
-        if self._able is not None and self._able.problem:
-            return self._able.problem
+        if self._hand is not None and self._hand.problem:
+            return self._hand.problem
         return self.pose_problem or self._review_problem
 
-    def _asked_pose(self) -> Pose:
-        assert self._posing is not None
-        assert self._posing.asked is not None  # `take` has refused otherwise
-        return self._posing.asked
+    def _pose_again(self, hand: AbleHand) -> None:
+        """Only where nothing is under way: a trial is measured by one calibration from its beginning to its end."""
+        if self.conductor.phase not in (Phase.READY, Phase.PAUSED, Phase.ROUND_DONE):
+            raise NervehandError("a round is under way: pause it, then hold the poses again")
+        hand.pose_again()
 
-    def _take(self, arrival_ns: int) -> None:
-        """The readings that arrived by then, the time at which the newest block did; 0 where nobody knows it."""
-        waiting, self._waiting = self._waiting, []
-        for block in waiting:
-            n = len(block) if not arrival_ns else int(np.searchsorted(block.arrival_ns, arrival_ns, "right"))
-            if n < len(block):
-                self._waiting.append(_rows(block, slice(n, None)))
-            if n:
-                self._took(_rows(block, slice(0, n)), arrival_ns)
-
-    def _took(self, block: TruthBlock, arrival_ns: int) -> None:
-        at = np.full(len(block), self._at - 1, np.int64)
-        if (
-            arrival_ns
-        ):  # blocks may be long: a reading lies as much before the newest sample as it arrived earlier
-            at -= np.round((arrival_ns - block.arrival_ns) / 1e9 * self._info.rate_hz).astype(np.int64)
-        at = np.maximum.accumulate(np.maximum(at, self._arrived))
-        self._arrived = int(at[-1])
-        self._writer.sensors(block.device_s, block.arrival_ns, block.values, at)
-        if self._posing is not None:
-            self._posing.readings(block, self._at)
-        if self._hand is None:
-            return
-        positions = self._hand.positions(block.values)
-        self._able_now = positions[-1]
-        self._readings.append(Readings(block.device_s, at, positions, block.values))
-
-    def _pose(self) -> None:
-        assert self._posing is not None
-        if self._posing.advance(self._at):
+    def _pose(self, hand: AbleHand) -> None:
+        is_completed, made = hand.advance(self._at)
+        if is_completed:
             self._person.pose(Pose.RELAXED, self._at)
-            if self._posing.calibration is not None:
-                self._hand = self._posing.calibration
-                self._append("hand", self._hand)
-                if self._hand.left_out:
-                    self._notice = f"without {', '.join(self._hand.left_out)}: too little was seen of it"
-        if self._posing.is_over(self._at):
-            self._posing = None
+        if made is not None:
+            self._append("hand", HandRecord(self._part.name, self._at, made))
+            if made.left_out:
+                self._notice = f"without {', '.join(made.left_out)}: too little was seen of it"
 
     def _track(self) -> None:
         """In a tracking trial the target is told over and over."""
@@ -435,11 +398,11 @@ class Runner:
         )
         if any(begin < trial.stop_sample and end > trial.first_sample for begin, end in self._gaps):
             record = replace(record, verdict=Verdict.BAD, reasons=(Reason.SAMPLES_LOST,))
-        if self._able is None:
+        if self._hand is None:
             record = self._judge_nerve(record)
         self.conductor.judged(record)
         self._append("trial", self.conductor.records[record.number])
-        if self._able is not None:
+        if self._hand is not None:
             self._review_from = trial.stop_sample
 
     def _judge_nerve(self, record: TrialRecord) -> TrialRecord:
@@ -478,7 +441,8 @@ class Runner:
         """Whether all is there that belongs to a trial which ended then, also where the able hand is late; or it
         does not come."""
         until = stop_sample + REVIEWED_AFTER_S * self._info.rate_hz
-        return self._arrived >= until or self._at >= until + PATIENCE_S * self._info.rate_hz
+        is_there = self._hand is not None and self._hand.arrived >= until
+        return is_there or self._at >= until + PATIENCE_S * self._info.rate_hz
 
     def _take_review(self, make: Callable[[], Review]) -> None:
         """Trials that cannot be reviewed stay as they are, and it is said."""
@@ -495,7 +459,7 @@ class Runner:
             for one in self.conductor.records.values()
             if one.recording == self._part.name and self._is_known(one.stop_sample)
         ]
-        features, readings = tuple(self._features), tuple(self._readings)
+        features, readings = tuple(self._features), () if self._hand is None else tuple(self._hand.readings)
         paradigm, choice = self._folder.plan.paradigm, self._choice
         postures = {movement.name: movement.posture for movement in paradigm.movements}
         names = self._front_end.feature_names
@@ -559,25 +523,9 @@ class Runner:
     def _fit_views(self) -> tuple[FitView, ...]:
         done = [FitView(fit.after_round, 1.0, dict(fit.scores)) for _, fit in sorted(self._fits.items())]
         under_way = self._refits.under_way
-        if under_way is not None and under_way[0] not in self._fits:
+        if self._phase is None and under_way is not None and under_way[0] not in self._fits:
             done.append(FitView(under_way[0], under_way[1], {}))
         return tuple(done)
-
-
-def joined_readings(parts: tuple[Readings, ...]) -> Readings:
-    """Readings of successive blocks as one."""
-    if not parts:
-        raise NervehandError("the able hand's sensors have said nothing so far: check them")
-    return Readings(
-        np.concatenate([part.device_s for part in parts]),
-        np.concatenate([part.sample_index for part in parts]),
-        np.concatenate([part.positions for part in parts]),
-        np.concatenate([part.values for part in parts]),
-    )
-
-
-def _rows(block: TruthBlock, rows: slice) -> TruthBlock:
-    return TruthBlock(block.values[rows], block.device_s[rows], block.arrival_ns[rows])
 
 
 def _median_lag_s(records: Iterable[TrialRecord]) -> float | None:
@@ -605,4 +553,4 @@ def _positions(values: NDArray[np.float32]) -> tuple[float, ...]:
     return tuple(float(v) for v in np.clip(np.nan_to_num(values), -1, 1))
 
 
-__all__ = ["Able", "FitRecord", "Onlooker", "Person", "Runner"]
+__all__ = ["Able", "Onlooker", "Person", "Runner"]

@@ -95,9 +95,11 @@ COMMANDS: tuple[str, ...] = (
     "accept",
     "leave_out",
     "pose",
+    "poses",
     "finish",
     "stop",
 )
 """What a person may ask of a calibration: `redo`, `accept` and `leave_out` with a trial's number; `next` at the
-subject's pace; `pose` once the pose asked for is held; `finish` ends early and keeps what there is; `stop` pauses:
+subject's pace; `pose` once the pose asked for is held; `poses` to hold all of them again, where the able hand's sensors
+were taken off or have slipped, and nothing is under way; `finish` ends early and keeps what there is; `stop` pauses:
 nothing but the screen's hand moves in a calibration."""

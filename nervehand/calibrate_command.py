@@ -15,7 +15,6 @@ from nervehand.options import Force, Json, finite, free_to_write
 if TYPE_CHECKING:
     from calibration.paradigm import Paradigm
 
-SIMULATED = "simulated"
 Kind = Annotated[
     str | None,
     typer.Option(
@@ -96,13 +95,16 @@ def calibrate(
     ] = 2,
     steps: Steps = None,
     lag_ms: Annotated[
-        float, typer.Option(help="Of a simulated person: the able hand is this much later.", callback=finite)
-    ] = 0.0,
+        float | None,
+        typer.Option(help="Of a simulated person: the able hand is this much later.", callback=finite),
+    ] = None,
     drift_ppm: Annotated[
-        float,
+        float | None,
         typer.Option(help="Of a simulated person: the glove's clock is this much faster.", callback=finite),
-    ] = 0.0,
-    mishaps: Annotated[int, typer.Option(help="Of a simulated person: so many trials go wrong.", min=0)] = 0,
+    ] = None,
+    mishaps: Annotated[
+        int | None, typer.Option(help="Of a simulated person: so many trials go wrong.", min=0)
+    ] = None,
     fresh_day: Annotated[
         int | None,
         typer.Option(
@@ -120,14 +122,8 @@ def calibrate(
     session, a decoder and a report in one folder.
     """
     try:
-        from nervehand.calibrating import (
-            CalibrateOptions,
-            LastFit,
-            is_simulated,
-            phantom_side,
-            run_calibrate,
-            wearer_of,
-        )
+        from calibration.simulated_address import SIMULATED, is_simulated, wearer_of
+        from nervehand.calibrating import CalibrateOptions, LastFit, phantom_side, run_calibrate
     except ModuleNotFoundError as error:
         raise NervehandError(f"calibrating needs {error.name}: install nervehand[train]") from error
     last = LastFit(network, parts, threads, steps)
@@ -143,7 +139,7 @@ def calibrate(
     chosen = _paradigm(kind, repetitions, movements, paradigm_file, seed, self_paced=self_paced)
     wearer = None
     if is_simulated(subject) or is_simulated(source):
-        wearer = wearer_of(source or subject)
+        wearer, planned_mishaps = wearer_of(source or subject)
         for option, value in (("--source", source), ("--truth", truth)):
             if value and not is_simulated(value):
                 raise NervehandError(
@@ -151,8 +147,13 @@ def calibrate(
                 )
         if is_simulated(subject):
             subject = f"{SIMULATED}-{wearer.preset}-{wearer.number}"
-        glove = replace(wearer.glove, lag_s=lag_ms / 1e3, drift_ppm=drift_ppm)
+        glove = replace(
+            wearer.glove,
+            lag_s=wearer.glove.lag_s if lag_ms is None else lag_ms / 1e3,
+            drift_ppm=wearer.glove.drift_ppm if drift_ppm is None else drift_ppm,
+        )
         wearer = replace(wearer, glove=glove, side=phantom_side(side or "right"))
+        mishaps = planned_mishaps if mishaps is None else mishaps
         if fresh_day == wearer.day:
             raise NervehandError(
                 f"--fresh-day {fresh_day} is the day of the calibration itself: give another"
@@ -165,7 +166,7 @@ def calibrate(
         if not source:
             raise NervehandError("no source is given: add --source ADDRESS, or --subject simulated to try it")
     options = CalibrateOptions(
-        chosen, subject, side or "right", array, source, truth, wearer=wearer, n_mishaps=mishaps,
+        chosen, subject, side or "right", array, source, truth, wearer=wearer, n_mishaps=mishaps or 0,
         fresh_day=fresh_day,
     )  # fmt: skip
     run_calibrate(out, options, last, port=port, headless=headless, as_json=as_json)

@@ -22,6 +22,7 @@ from calibration.folder import JOURNAL, CalibrationFolder, Plan
 from calibration.paradigm import Paradigm
 from calibration.rehearsal import answer
 from calibration.runner import Able, Onlooker, Person, Runner
+from calibration.simulated_address import SIMULATED, address_of, is_simulated, wearer_of
 from calibration.simulated_wearer import SimulatedWearer, Wearer, drawn_mishaps
 from calibration.truth import Side, open_able
 from calibration.truth.reader import TruthReader
@@ -41,7 +42,6 @@ TOPIC = "calibration"
 SHOWN_S = 0.1
 LINGER_S = 5.0
 """How long a port stays after the end, so that who looks on sees it."""
-SIMULATED = "simulated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +95,8 @@ def plan_of(options: CalibrateOptions, identifier: str) -> Plan:
         subject=options.subject,
         side=options.side if wearer is None else wearer.side,
         array=options.array if wearer is None else SIMULATED,
-        source=options.source if wearer is None else _address(wearer),
-        truth="" if is_mimic else options.truth if wearer is None else _address(wearer),
+        source=options.source if wearer is None else address_of(wearer, options.n_mishaps),
+        truth="" if is_mimic else options.truth if wearer is None else address_of(wearer),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         paradigm=options.paradigm,
         version=nervehand.__version__,
@@ -181,17 +181,20 @@ def _made(folder: CalibrationFolder) -> Iterator[None]:
 
 def options_of(plan: Plan) -> CalibrateOptions:
     """How a calibration was begun."""
-    wearer = None
+    wearer, n_mishaps = None, 0
     if is_simulated(plan.source):
-        wearer = replace(wearer_of(plan.source), side=phantom_side(plan.side))
+        wearer, n_mishaps = wearer_of(plan.source)
+        wearer = replace(wearer, side=phantom_side(plan.side))
     return CalibrateOptions(
-        plan.paradigm, plan.subject, plan.side, plan.array, plan.source, plan.truth, wearer=wearer
+        plan.paradigm,
+        plan.subject,
+        plan.side,
+        plan.array,
+        plan.source,
+        plan.truth,
+        wearer=wearer,
+        n_mishaps=n_mishaps,
     )
-
-
-def is_simulated(address: str) -> bool:
-    """Whether it names a simulated person."""
-    return address.partition(":")[0] == SIMULATED
 
 
 def phantom_side(side: str) -> Side:
@@ -199,22 +202,6 @@ def phantom_side(side: str) -> Side:
     if side not in ("left", "right"):
         raise NervehandError(f"the phantom hand's side is {side!r}: give left or right")
     return "left" if side == "left" else "right"
-
-
-def wearer_of(address: str) -> Wearer:
-    """The simulated person at "simulated[:PRESET[/N[/DAY]]]"."""
-    _, _, where = address.partition(":")
-    parts = where.split("/") if where else []
-    try:
-        preset = parts[0] if parts else "default"
-        number, day = (int(parts[k]) if len(parts) > k else default for k, default in ((1, 1), (2, 0)))
-        if len(parts) > 3:
-            raise ValueError
-    except ValueError:
-        raise NervehandError(
-            f"{address}: give simulated[:PRESET[/SUBJECT[/DAY]]], for example simulated:default/1/0"
-        ) from None
-    return Wearer(number, day, preset)
 
 
 def calibrate(
@@ -320,10 +307,6 @@ def _ends(plan: Plan, options: CalibrateOptions, *, is_paced: bool, opened: cont
     source = open_source(plan.source)
     able = None if truth is None else opened.enter_context(TruthReader(truth))
     return _Ends(source, able, Onlooker())
-
-
-def _address(wearer: Wearer) -> str:
-    return f"{SIMULATED}:{wearer.preset}/{wearer.number}/{wearer.day}"
 
 
 class _LeftError(Exception):

@@ -73,13 +73,17 @@ def _of_last(name: str) -> Callable[[CalibrationView], Asked]:
 KEYS: Mapping[str, Callable[[CalibrationView], Asked]] = {
     " ": _go,
     "p": lambda view: ("pose", {}),
+    "g": lambda view: ("poses", {}),
     "r": _of_last("redo"),
     "a": _of_last("accept"),
     "x": _of_last("leave_out"),
     "f": lambda view: ("finish", {}),
 }
 """What each key asks, where there is something to ask."""
-HELP = "space start/pause/go on  p pose  r redo last  a accept last  x leave last out  f finish  Ctrl-C leave"
+HELP = (
+    "space start/pause/go on  p pose  g poses again  r redo last  a accept last  x leave last out  "
+    "f finish  Ctrl-C leave"
+)
 
 
 class CalibrationScreen:

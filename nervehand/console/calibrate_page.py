@@ -27,7 +27,7 @@ from nervehand.console.traces import curve_svg, joints_svg, ring_svg
 from nervehand.console.trial_list import TrialList
 from nervehand.console.views import NOWHERE, Side
 
-_COMMANDS = ("pose", "start", "next", "resume", "pause", "redo", "finish")
+_COMMANDS = ("pose", "start", "next", "resume", "pause", "redo", "poses", "finish")
 _MAIN = ("pose", "start", "next", "resume")
 _SHOWN_DONE = 5
 

@@ -24,10 +24,12 @@ def buttons_of(view: CalibrationView) -> frozenset[str]:
     """The commands that mean something now."""
     if view.phase is Phase.POSES:
         return frozenset() if view.left_s is not None else _ASKABLE[Phase.POSES]
+    again: frozenset[str] = frozenset() if view.kind == "mimic" else frozenset({"poses"})
     if view.phase is Phase.READY:
         is_begun = any(trial.state not in ("planned", "now") for trial in view.trials)
-        return frozenset({"next", "pause", "redo", "finish"}) if is_begun else frozenset({"start"})
-    return _ASKABLE.get(view.phase, _UNDER_WAY)
+        return again | ({"next", "pause", "redo", "finish"} if is_begun else {"start"})
+    asked = _ASKABLE.get(view.phase, _UNDER_WAY)
+    return again | asked if view.phase in (Phase.PAUSED, Phase.ROUND_DONE) else asked
 
 
 def headline(view: CalibrationView) -> str:

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calibration.folder import JOURNAL, PLAN, CalibrationFolder, Plan
+from calibration.folder import JOURNAL, PLAN, CalibrationFolder, Kept, Plan
 from calibration.paradigm import Paradigm
-from calibration.records import FitRecord, Reason, TrialRecord, Verdict
+from calibration.records import FitRecord, HandRecord, Reason, TrialRecord, Verdict
 from calibration.truth.hand_calibration import HandCalibration
 from decoder.session.layout import Header
 from decoder.session.model import SessionMeta
@@ -43,6 +43,7 @@ RECORD = TrialRecord(
     0.9,
 )
 FIT = FitRecord(2, 26, {"exact_match": 0.9}, 11.5)
+HAND = HandCalibration("g", "right", ("s",), ("raw",), ("index mcp",), (), (0.1,), (1.0,), (0.0,), (9.0,))
 INFO = StreamInfo(1000.0, ("a", "b"), "nerve")
 
 
@@ -96,7 +97,7 @@ def test_a_plan_that_cannot_be_done_is_refused(changed: dict[str, object], said:
 
 def test_the_newest_word_on_a_trial_counts(tmp_path: Path) -> None:
     made = folder(tmp_path)
-    hand = HandCalibration("g", "right", ("s",), ("raw",), ("index mcp",), (), (0.1,), (1.0,), (0.0,), (9.0,))
+    hand = HandRecord("part-001.nwb", 70, HAND)
     with made.journal() as append:
         append("trial", RECORD)
         append("hand", hand)
@@ -106,7 +107,20 @@ def test_the_newest_word_on_a_trial_counts(tmp_path: Path) -> None:
         append("trial", replace(RECORD, number=2))
     kept = made.kept()
     assert kept.records == {1: replace(RECORD, accepted=True), 2: replace(RECORD, number=2)}
-    assert (kept.hand, kept.fits, kept.damaged) == (hand, {2: FIT}, 0)
+    assert (kept.hands, kept.fits, kept.damaged) == ([hand], {2: FIT}, 0)
+
+
+def test_a_recording_is_measured_by_the_poses_before_it_and_by_those_held_in_it() -> None:
+    first, again, third = (
+        HandRecord(f"part-{part:03d}.nwb", at, replace(HAND, relaxed=(at / 100,)))
+        for part, at in ((1, 70), (1, 900), (3, 40))
+    )
+    kept = Kept(hands=[first, again, third])
+    assert kept.hands_of("part-001.nwb") == (first, again)
+    assert kept.hands_of("part-002.nwb") == (again,)
+    assert kept.hands_of("part-003.nwb") == (again, third)
+    assert kept.hand == third.calibration
+    assert (Kept().hand, Kept(hands=[third]).hands_of("part-001.nwb")) == (None, ())
 
 
 @pytest.mark.parametrize("cut", [1, 5, 40])

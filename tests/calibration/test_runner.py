@@ -296,6 +296,84 @@ def test_a_recording_too_short_to_tell_the_lag_has_that_of_the_others(tmp_path: 
     assert (second.lag_s, second.lag_confidence) == (first.lag_s, 0.0)
 
 
+def put_on_otherwise(person: ToyPerson) -> None:
+    """The glove was taken off, and says something else now."""
+    person.glove_gain, person.glove_offset = -40.0, 300.0
+
+
+def true_positions_are_labels(folder: CalibrationFolder, person: ToyPerson, part: int = 0) -> None:
+    with labelled(folder) as parts:
+        session, trials = parts[part].session, parts[part].trials
+    assert session.truth is not None
+    assert all(one.is_used for one in trials)
+    for one in trials:
+        at = np.arange(one.first_sample, one.stop_sample)
+        seen = session.truth[at - session.first_sample, :5]
+        assert np.abs(seen - person._able.at(at)[:, :5]).mean() < 0.03
+
+
+def test_a_glove_that_has_slipped_is_measured_by_poses_held_again(tmp_path: Path) -> None:
+    folder = new_folder(tmp_path)
+    person = ToyPerson()
+    runner = lead(folder, person, 3)
+    with pytest.raises(NervehandError, match="pause it, then hold the poses again"):
+        runner.ask("poses", {}, "Ann")
+    runner.ask("pause", {}, "Ann")
+    put_on_otherwise(person)
+    runner.ask("poses", {}, "Ann")
+    assert (runner.phase, runner.view().pose, runner.view().notice) == (Phase.POSES, "relaxed", "poses: Ann")
+    with pytest.raises(NervehandError, match="first the poses"):
+        runner.ask("resume", {}, "Ann")
+    with pytest.raises(NervehandError, match="being held already"):
+        runner.ask("poses", {}, "Ann")
+    go_on(runner, person, Phase.PAUSED)
+    runner.ask("resume", {}, "Ann")
+    go_on(runner, person, Phase.ROUND_DONE)
+    close(runner)
+    assert [one.is_used for one in folder.kept().records.values()] == [True] * 6
+    true_positions_are_labels(folder, person)
+
+
+def test_a_glove_that_was_taken_off_between_two_recordings_is_measured_by_poses_held_again(
+    tmp_path: Path,
+) -> None:
+    folder = new_folder(tmp_path)
+    first = ToyPerson()
+    close(lead(folder, first, 3))
+    again = ToyPerson(first_sample=4000)
+    put_on_otherwise(again)
+    runner = Runner(folder, INFO, again.block(), again, person=again, is_live=False)
+    with runner:
+        assert "the poses of before still count" in runner.view().notice
+        runner.ask("poses", {}, "Ann")
+        go_on(runner, again, Phase.READY)
+        go_on(runner, again, Phase.ROUND_DONE)
+    assert [one.is_used for one in folder.kept().records.values()] == [True] * 6
+    true_positions_are_labels(folder, first, 0)
+    true_positions_are_labels(folder, again, 1)
+
+
+def test_poses_held_between_two_trials_are_no_rest(tmp_path: Path) -> None:
+    folder = new_folder(tmp_path)
+    person = ToyPerson()
+    runner = lead(folder, person, 3)
+    while runner.phase is not Phase.REST or runner.conductor.trial is not None:  # until the round is over
+        runner.block(person.block())
+    runner.ask("pause", {}, "Ann")
+    runner.ask("poses", {}, "Ann")
+    begun = runner._at
+    go_on(runner, person, Phase.PAUSED)
+    ended = runner._at
+    runner.ask("resume", {}, "Ann")
+    go_on(runner, person, 6)
+    close(runner)
+    records = folder.kept().records
+    assert records[3].stop_sample <= begun < ended <= records[4].first_sample
+    with labelled(folder) as (part,):
+        out = left_out_spans(part.session)
+    assert any(a <= begun and ended <= b for a, b in out)
+
+
 def test_a_calibration_whose_hand_is_lost_is_not_labelled_by_cues(
     done: tuple[CalibrationFolder, ToyPerson], tmp_path: Path
 ) -> None:

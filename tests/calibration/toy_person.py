@@ -75,6 +75,7 @@ class ToyPerson:
         self._nothing_moves = nothing_moves
         self.problem = ""
         self.asked: list[str] = []
+        self.glove_gain, self.glove_offset = 100.0, 0.0
 
     @property
     def info(self) -> TruthInfo:
@@ -100,7 +101,11 @@ class ToyPerson:
         index = np.arange(-(-self._taken // every) * every, self._at, every)
         self._taken = self._at
         rng = np.random.default_rng([8, self._at])
-        values = 100 * self._able.at(index - self._lag)[:, :5] + rng.normal(0, 0.5, (len(index), 5))
+        values = (
+            self.glove_gain * self._able.at(index - self._lag)[:, :5]
+            + self.glove_offset
+            + rng.normal(0, 0.5, (len(index), 5))
+        )
         arrival = ((index / RATE_HZ + (self._latency_s or 0.0)) * 1e9).astype(np.int64)
         return TruthBlock(values.astype(np.float32), index / RATE_HZ, arrival)
 

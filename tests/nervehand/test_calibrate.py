@@ -83,6 +83,8 @@ def test_a_killed_calibration_resumes_at_the_next_trial(tmp_path: Path, paradigm
         "0",
         "--steps",
         "40",
+        "--lag-ms",
+        "150",
         "--headless",
     ]
     with subprocess.Popen(
@@ -106,7 +108,9 @@ def test_a_killed_calibration_resumes_at_the_next_trial(tmp_path: Path, paradigm
     assert {n: after[n].first_sample for n in before} == {n: one.first_sample for n, one in before.items()}
     assert min(set(after) - set(before)) == max(before) + 1
     assert not any(tail_of(part).exists() for part in folder.parts)
-    assert json.loads(done.stdout)["is_finished"]
+    said = json.loads(done.stdout)
+    assert said["is_finished"]
+    assert said["alignment"]["lag_ms"] == pytest.approx(150, abs=40)  # it is the same person who goes on
 
 
 @pytest.mark.parametrize(

@@ -23,13 +23,20 @@ def test_a_cue_is_an_instruction() -> None:
 
 
 def test_it_starts_once_and_then_waits_for_the_next() -> None:
-    assert buttons_of(calibration(Phase.READY, ("planned", "planned"))) == {"start"}
+    assert buttons_of(calibration(Phase.READY, ("planned", "planned"))) == {"start", "poses"}
     assert "next" in buttons_of(calibration(Phase.READY, ("good", "planned")))
 
 
 def test_a_pose_is_confirmed_once() -> None:
     assert buttons_of(calibration(Phase.POSES, left_s=None)) == {"pose"}
     assert buttons_of(calibration(Phase.POSES, left_s=1.0)) == frozenset()
+
+
+def test_poses_are_held_again_where_there_are_any_and_nothing_is_under_way() -> None:
+    for phase in (Phase.READY, Phase.PAUSED, Phase.ROUND_DONE):
+        assert "poses" in buttons_of(calibration(phase))
+        assert "poses" not in buttons_of(calibration(phase, kind="mimic"))
+    assert "poses" not in buttons_of(calibration(Phase.HOLD))
 
 
 @pytest.mark.parametrize("phase", [Phase.FINISHING, Phase.DONE, Phase.FAILED])

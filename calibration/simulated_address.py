@@ -1,0 +1,53 @@
+"""The address of a simulated person who is calibrated: who it is, how late the able hand is, and how many mishaps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from calibration.simulated_wearer import Wearer
+from calibration.truth._where import number_of, parse_where
+from firmware_bridge.errors import NervehandError
+
+SIMULATED = "simulated"
+ADDRESS = "simulated[:PRESET[/SUBJECT[/DAY]]][?lag_ms=MS][&drift_ppm=PPM][&mishaps=N]"
+_DEFAULTS = {"lag_ms": "0", "drift_ppm": "0", "mishaps": "0"}
+
+
+def is_simulated(address: str) -> bool:
+    """Whether it names a simulated person."""
+    return address.partition("?")[0].partition(":")[0] == SIMULATED
+
+
+def wearer_of(address: str) -> tuple[Wearer, int]:
+    """The simulated person there, whose phantom hand is the right one, and in how many trials something goes wrong.
+
+    `lag_ms` is how much later the able hand moves, `drift_ppm` how much faster the glove's clock runs. NervehandError
+    for what cannot be read.
+    """
+    place, options = parse_where(ADDRESS, address, _DEFAULTS)
+    _, _, where = place.partition(":")
+    parts = where.split("/") if where else []
+    try:
+        preset = parts[0] if parts else "default"
+        number, day = (int(parts[k]) if len(parts) > k else default for k, default in ((1, 1), (2, 0)))
+        n_mishaps = int(options["mishaps"])
+        if len(parts) > 3 or n_mishaps < 0:
+            raise ValueError
+    except ValueError:
+        raise NervehandError(
+            f"{address}: give {ADDRESS}, for example simulated:default/1/0?mishaps=5"
+        ) from None
+    wearer = Wearer(number, day, preset)
+    glove = replace(
+        wearer.glove,
+        lag_s=number_of("lag_ms", options["lag_ms"]) / 1e3,
+        drift_ppm=number_of("drift_ppm", options["drift_ppm"]),
+    )
+    return replace(wearer, glove=glove), n_mishaps
+
+
+def address_of(wearer: Wearer, n_mishaps: int = 0) -> str:
+    """What `wearer_of` reads, but for the side."""
+    said = {"lag_ms": 1e3 * wearer.glove.lag_s, "drift_ppm": wearer.glove.drift_ppm, "mishaps": n_mishaps}
+    options = "&".join(f"{name}={value!r}" for name, value in said.items() if value)
+    return f"{SIMULATED}:{wearer.preset}/{wearer.number}/{wearer.day}{options and f'?{options}'}"
