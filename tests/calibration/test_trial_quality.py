@@ -19,8 +19,8 @@ NAMES = ("thumb", "index", "ring", "pinch")
 CUED = plan(1, 0, NAMES)
 
 
-def hops(cued: Cued = CUED, noise: float = 0.0, seed: int = 0) -> Hops:
-    features = nerve(cued, seed, noise=0.3)
+def hops(cued: Cued = CUED, noise: float = 0.0, seed: int = 0, nerve_noise: float = 0.3) -> Hops:
+    features = nerve(cued, seed, noise=nerve_noise)
     index = features.sample_index
     positions = cued.positions(cued.able, index / RATE_HZ, np.zeros(len(cued.asked)))
     positions = positions + noise * np.random.default_rng(0).normal(size=positions.shape)
@@ -78,9 +78,10 @@ def test_a_neighbour_that_comes_along_is_no_other_movement() -> None:
     assert reasons(replace(of, positions=along)) == [()] * 4
 
 
-def test_a_hand_that_does_not_rest_at_zero_is_judged_by_how_it_moves() -> None:
+@pytest.mark.parametrize("rest", [0.6, -0.6])
+def test_a_hand_that_does_not_rest_at_zero_is_judged_by_how_it_moves(rest: float) -> None:
     of = hops()
-    assert reasons(replace(of, positions=of.positions + 0.6)) == [()] * 4
+    assert reasons(replace(of, positions=of.positions + rest)) == [()] * 4
 
 
 def test_a_movement_that_the_sensor_does_not_see_is_not_held_against_it() -> None:
@@ -156,8 +157,8 @@ def test_a_coarse_sensor_that_always_repeats_itself_is_not_said_to_freeze() -> N
     assert froze(CUED.records(), at, values, RATE_HZ) == [False] * 4
 
 
-def asked(cued: Cued, seed: int = 0) -> list[Opinion]:
-    of = hops(cued, seed=seed)
+def asked(cued: Cued, seed: int = 0, nerve_noise: float = 0.3) -> list[Opinion]:
+    of = hops(cued, seed=seed, nerve_noise=nerve_noise)
     return opinions(of.z, of.positions, [rows_of(trial, of) for trial in cued.records()], cued.asked)
 
 
@@ -177,6 +178,16 @@ def test_the_nerve_names_the_movement_that_the_phantom_made_instead() -> None:
     assert found[10].said == phantom[10]
     assert found[14].said == "rest"
     assert found[10].log_odds < -CONTRADICTS_BY
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_trial_is_no_witness_of_its_own(seed: int) -> None:
+    """Where it taught its movement, a phantom at rest among four trials would make the movement look like rest."""
+    cued = plan(4, seed, NAMES)
+    phantom = list(cued.phantom)
+    phantom[7] = None
+    found = asked(replace(cued, phantom=tuple(phantom)), seed, nerve_noise=2.0)
+    assert [i for i, one in enumerate(found) if one.contradicts] == [7]
 
 
 def test_a_movement_made_once_is_not_judged_by_the_nerve() -> None:
