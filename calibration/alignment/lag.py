@@ -254,9 +254,12 @@ def _totals(
     return x.T @ x, x.T @ y, y.T @ y, len(x)
 
 
+def _penalised(xx: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(xx + PENALTY * np.trace(xx) / len(xx) * np.diag(np.r_[np.ones(len(xx) - 1), 0.0]))
+
+
 def _weights(xx: NDArray[np.float64], xy: NDArray[np.float64]) -> NDArray[np.float64]:
-    penalised = xx + PENALTY * np.trace(xx) / len(xx) * np.diag(np.r_[np.ones(len(xx) - 1), 0.0])
-    return np.asarray(np.linalg.solve(penalised, xy))
+    return np.asarray(np.linalg.solve(_penalised(xx), xy))
 
 
 def _residual(
@@ -277,7 +280,11 @@ def _log_likelihood(
 def _losses(
     sums: _Sums, shifts: NDArray[np.float64], own: NDArray[np.float64], folds: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """(parts, shifts) how badly a model of the other folds' trials, each at its own shift, explains each part."""
+    """(parts, shifts) how badly a model of the other folds' trials, each at its own shift, explains each part.
+
+    A trial's count as far as those others know its movement: after one round nobody knows what a finger looks like that
+    was moved once.
+    """
     at = np.repeat(np.clip(np.searchsorted(shifts, own - FINE_S / 2), 0, len(shifts) - 1), 2)
     parts = np.arange(len(at))
     xx, xy = sums.xx[at, parts], sums.xy[at, parts]
@@ -294,7 +301,21 @@ def _losses(
             np.einsum("shcq,cq->hs", sums.xy[:, these], -2 * weights @ precision)
             + np.einsum("shcd,cd->hs", sums.xx[:, these], inner)
         )  # fmt: skip
+        for trial in np.flatnonzero(folds == fold):
+            mine = slice(2 * trial, 2 * trial + 2)
+            losses[mine] /= _widening(xx[mine].sum(0), total[0])
     return losses
+
+
+def _widening(xx: NDArray[np.float64], known: NDArray[np.float64]) -> float:
+    """By how much the variance of what is predicted for a trial with products `xx` grows beyond the noise where its
+    model knows least: 1 where all is known. `known` are the products of what the model was fitted to.
+
+    Of a linear regression (Bishop, Pattern Recognition and Machine Learning, 2006, 3.3.2), over the trial's directions.
+    """
+    from scipy.linalg import eigvalsh
+
+    return 1.0 + max(0.0, float(eigvalsh(xx, _penalised(known))[-1]))
 
 
 def _finer(

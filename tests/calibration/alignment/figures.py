@@ -32,15 +32,17 @@ def lags() -> None:
     subjects = [
         (number, cued, features_of(samples(number, cued))) for number in COHORT for cued in [plan(10, number)]
     ]
-    for repetitions in (10, 3):
+    for repetitions in (10, 3, 1):
         for lag_s in LAGS_S:
             glove = Glove(lag_s=lag_s, drift_ppm=DRIFT_PPM)
             found = [first_of(features, cued, repetitions, glove, n) for n, cued, features in subjects]
             off_ms = np.array([1e3 * (one.lag.lag_s - lag_s) for one in found])
+            own_ms = [1e3 * (lag - lag_s) for one in found for lag, _ in one.lag.by_trial]
             drift = np.array([abs(one.clock.drift_ppm - DRIFT_PPM) for one in found])
             print(
                 f"{repetitions} repetitions, lag {1e3 * lag_s:.0f} ms: off by {off_ms.mean():+.1f} ms (s.d. "
-                f"{off_ms.std():.1f}), worst {off_ms[np.abs(off_ms).argmax()]:+.1f} ms; least confidence "
+                f"{off_ms.std():.1f}), worst {off_ms[np.abs(off_ms).argmax()]:+.1f} ms; a trial's own r.m.s. "
+                f"{np.sqrt(np.mean(np.square(own_ms))):.1f} ms, worst {np.abs(own_ms).max():.1f} ms; least confidence "
                 f"{min(one.lag.confidence for one in found):.2f}; drift off by {drift.max():.2f} ppm at worst",
                 flush=True,
             )

@@ -50,6 +50,15 @@ def test_trials_of_one_lag_keep_it() -> None:
     assert [lag for lag, _ in found.by_trial] == pytest.approx([found.lag_s] * 12, abs=0.01)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_after_one_round_a_movement_that_no_other_trial_made_is_given_no_lag_of_its_own(seed: int) -> None:
+    """No model of the other trials knows what that movement looks like: they have the subject's lag, or nearly."""
+    names = ("thumb", "index", "middle", "ring", "little", "fist", "wrist flexion", "wrist extension")
+    found = estimated(plan(1, seed, names), Glove(lag_s=0.15), seed)
+    assert found.lag_s == pytest.approx(0.15, abs=0.01)
+    assert [lag for lag, _ in found.by_trial] == pytest.approx([0.15] * 8, abs=0.015)
+
+
 def test_lags_that_differ_from_trial_to_trial_are_recovered() -> None:
     cued, glove = plan(6, 3, FINGERS), Glove(lag_s=0.15, lag_spread_s=0.04)
     found = estimated(cued, glove, seed=3)
