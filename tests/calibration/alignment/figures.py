@@ -1,4 +1,4 @@
-"""The figures of docs/alignment.md: `python -m tests.calibration.alignment.figures`, five minutes on one core.
+"""The figures of docs/alignment.md: `python -m tests.calibration.alignment.figures`, ten minutes on one core.
 
 `lag` or `bad` after it prints that table only; `bad SEED...` plants other trials than those of seed 0, by which
 thresholds were chosen.
@@ -47,16 +47,18 @@ def lags() -> None:
                 flush=True,
             )
         jitter = Glove(lag_s=0.15, lag_spread_s=0.04, drift_ppm=DRIFT_PPM)
-        before, after, said = [], [], []
+        off, before, after, said = [], [], [], []
         for number, cued, features in subjects:
             one = first_of(features, cued, repetitions, jitter, number)
             true_s = jitter.late_s(len(cued.asked), number)[: len(one.trials)]
             own_s = np.array([lag for lag, _ in one.lag.by_trial])
+            off.append(1e3 * (one.lag.lag_s - true_s.mean()))
             before.append(float(np.sqrt(np.mean((one.lag.lag_s - true_s) ** 2))))
             after.append(float(np.sqrt(np.mean((own_s - true_s) ** 2))))
             said.append(one.lag.spread_s)
         print(
-            f"{repetitions} repetitions, lags of 150 +- 40 ms: r.m.s. error of a trial's lag "
+            f"{repetitions} repetitions, lags of 150 +- 40 ms: off by {np.mean(off):+.1f} ms (s.d. {np.std(off):.1f}), "
+            f"worst {max(off, key=abs):+.1f} ms; r.m.s. error of a trial's lag "
             f"{1e3 * np.mean(before):.0f} ms with the subject's, {1e3 * np.mean(after):.0f} ms with its own "
             f"(worst {1e3 * max(after):.0f}); spread said {1e3 * np.mean(said):.0f} ms",
             flush=True,
