@@ -61,6 +61,11 @@ class AbleHand:
         return self._posing is not None
 
     @property
+    def is_calibrated(self) -> bool:
+        """Whether a calibration counts, until poses that are held now make another."""
+        return self._calibration is not None
+
+    @property
     def is_measuring(self) -> bool:
         """Whether a pose is being held, or the hand comes back from the last."""
         return self._posing is not None and (self._posing.is_measuring or self._posing.asked is None)
@@ -81,9 +86,13 @@ class AbleHand:
 
     def pose_again(self) -> None:
         """Its sensors lie otherwise than before: all poses are held again, and what follows is measured by them."""
-        if self._posing is not None:
-            raise NervehandError("the poses are being held already")
         self._posing = Posing(self._able.info, self._rate_hz)
+
+    def leave_poses(self) -> None:
+        """What was calibrated before counts on. NervehandError where nothing was."""
+        if not self.is_calibrated:
+            raise NervehandError("first the poses: the able hand's sensors are not calibrated yet")
+        self._posing = None
 
     def take_pose(self, sample_index: int) -> Pose:
         """The pose asked for is about to be held: which one it is. NervehandError where none is waited for."""

@@ -30,7 +30,8 @@ from decoder.session.writer import sync_folder, write_session
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.plain import from_plain, to_plain
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""1 said of the hand only how it was calibrated: once, before the first trial."""
 PLAN, JOURNAL = "plan.json", "journal"
 SESSION, DECODER = "session.nwb", "decoder.nhb"
 
@@ -165,7 +166,8 @@ class CalibrationFolder:
     def new_part(self) -> Path:
         """Where the next recording goes: a number that no recording has or had, for trials are found by its name."""
         names = [path.name for path in self.path.iterdir()]
-        names += [record.recording for record in self.kept().records.values()]
+        kept = self.kept()
+        names += [one.recording for one in kept.records.values()] + [one.recording for one in kept.hands]
         numbers = [int(found[1]) for name in names if (found := PART_NUMBER.search(name))]
         return self.path / f"part-{max(numbers, default=0) + 1:03d}.nwb"
 
@@ -254,6 +256,8 @@ class CalibrationFolder:
                 record = from_plain(TrialRecord, value, "trial")
                 kept.records[record.number] = record
             elif kind == "hand":
+                if "recording" not in value:  # of format 1
+                    value = {"recording": "", "sample_index": 0, "calibration": value}
                 kept.hands.append(from_plain(HandRecord, value, "hand"))
             elif kind == "fit":
                 fit = from_plain(FitRecord, value, "fit")

@@ -73,7 +73,7 @@ def labelled(folder: CalibrationFolder, up_to_round: int | None = None) -> Itera
             if not mine:
                 continue
             hands = kept.hands_of(path.name)
-            if folder.plan.truth and not hands:
+            if folder.plan.truth and not _covered(hands, path.name, mine):
                 raise NervehandError(
                     f"{folder.path}: the calibration of the able hand is missing from its journal"
                     f"{f', of which {kept.damaged} lines are damaged' if kept.damaged else ''}: restore it from a "
@@ -290,6 +290,12 @@ def _reviewed(
         feature_names=front_end.feature_names,
         known_lag_s=known_lag_s,
     )
+
+
+def _covered(hands: Sequence[HandRecord], recording: str, records: Sequence[TrialRecord]) -> bool:
+    """Whether the first of the trials, and so each, was measured by a calibrated hand."""
+    first = min(one.first_sample for one in records)
+    return any(one.recording != recording or one.sample_index <= first for one in hands)
 
 
 def _positions(sensors: SensorReadings, hands: Sequence[HandRecord], recording: str) -> NDArray[np.float32]:

@@ -191,7 +191,7 @@ class Runner:
 
     @property
     def _is_posing(self) -> bool:
-        return self._hand is not None and self._hand.is_posing
+        return self._hand is not None and self._hand.is_posing and not self.is_over
 
     @property
     def is_over(self) -> bool:
@@ -227,15 +227,22 @@ class Runner:
                 self._person.pose(self._hand.take_pose(self._at), self._at)
             else:
                 self._pose_again(self._hand)
-        elif self._is_posing and name not in ("finish", "stop"):
-            raise NervehandError("first the poses: the able hand's sensors are not calibrated yet")
-        elif name in ("start", "next", "resume"):
+            self._notice = ""
+            self._note(f"{name} ({who})")
+            return {"phase": self.phase.value}
+        if self._hand is not None and self._hand.is_posing:
+            may_wait = name in ("finish", "stop") or self._hand.is_calibrated
+            if name in ("start", "next", "resume") or not may_wait:
+                self._hand.leave_poses()
+        if name in ("start", "next", "resume"):
             steps = {
                 "start": self.conductor.start,
                 "next": self.conductor.next,
                 "resume": self.conductor.resume,
             }
             self._cued(steps[name]())
+            if self._notice == KEPT_POSES:
+                self._notice = ""
         elif name == "pause" or (name == "stop" and not self.conductor.is_done):
             self._cued(self.conductor.pause())
         elif name == "finish":
@@ -250,10 +257,13 @@ class Runner:
         elif name != "stop":
             raise NervehandError(f"a calibration knows no {name!r}")
         about = f" trial {arguments['trial']}" if "trial" in arguments else ""
-        self._writer.note(Note(self._writer.present_sample, f"{name}{about} ({who})"))
-        if name in ("redo", "accept", "leave_out", "finish", "pause", "stop", "poses"):
+        self._note(f"{name}{about} ({who})")
+        if name in ("redo", "accept", "leave_out", "finish", "pause", "stop"):
             self._notice = f"{name.replace('_', ' ')}{about}: {who}"
         return {"phase": self.phase.value}
+
+    def _note(self, text: str) -> None:
+        self._writer.note(Note(self._writer.present_sample, text))
 
     @property
     def is_measuring(self) -> bool:
@@ -280,7 +290,7 @@ class Runner:
         able, pose = None, ""
         if self._hand is not None:
             able = self._hand.positions
-            if self._hand.is_posing:
+            if self.phase is Phase.POSES:
                 left_s, phase_s = self._hand.left_s(self._at), None
                 pose = "" if self._hand.asked is None else self._hand.asked.value
         curve = LearningCurve.of(tuple(self._fits.values()))
@@ -302,6 +312,7 @@ class Runner:
             n_rounds=conductor.n_rounds,
             movement="" if trial is None else paradigm.movements[trial.movement].name,
             pose=pose,
+            has_poses=self._hand is not None and self._hand.is_calibrated,
             left_s=left_s,
             phase_s=phase_s,
             target=conductor.target(self._at),
@@ -327,10 +338,14 @@ class Runner:
             return self._failure
         if self._hand is not None and self._hand.problem:
             return self._hand.problem
-        return self.pose_problem or self._review_problem
+        return (self.pose_problem if self.phase is Phase.POSES else "") or self._review_problem
 
     def _pose_again(self, hand: AbleHand) -> None:
-        """Only where nothing is under way: a trial is measured by one calibration from its beginning to its end."""
+        """Only where nothing is under way: a trial is measured by one calibration from its beginning to its end. Asked
+        for once more, the calibration of before counts on."""
+        if hand.is_posing:
+            hand.leave_poses()
+            return
         if self.conductor.phase not in (Phase.READY, Phase.PAUSED, Phase.ROUND_DONE):
             raise NervehandError("a round is under way: pause it, then hold the poses again")
         hand.pose_again()

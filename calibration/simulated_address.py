@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from calibration.simulated_wearer import Wearer
@@ -44,6 +45,20 @@ def wearer_of(address: str) -> tuple[Wearer, int]:
         drift_ppm=number_of("drift_ppm", options["drift_ppm"]),
     )
     return replace(wearer, glove=glove), n_mishaps
+
+
+def one_wearer(addresses: Sequence[str]) -> tuple[Wearer, int]:
+    """Whom all of these name; one that says nothing of the person ("simulated") goes with any. NervehandError where two
+    differ."""
+    telling = [one for one in addresses if one != SIMULATED]
+    found = {one: wearer_of(one) for one in telling or [SIMULATED]}
+    first, *others = found
+    for other in others:
+        if found[other] != found[first]:
+            raise NervehandError(
+                f"{first} and {other} are two simulated persons, or one in two ways: give one of them"
+            )
+    return found[first]
 
 
 def address_of(wearer: Wearer, n_mishaps: int = 0) -> str:

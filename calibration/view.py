@@ -50,6 +50,8 @@ class FitView:
 class CalibrationView:
     """All that is shown. Positions are six in -1..1 (DOF_NAMES), None where there is none.
 
+    `has_poses`: the able hand is calibrated; in Phase.POSES they are held again, and may be left.
+
     `target` is what the cue shows now, `able` the measured hand mirrored, `phantom` what the decoder makes of the
     nerve. `left_s` is how long the phase lasts from now, None where a person decides. `gain` is what another round
     would bring in `gain_of` (a score's name), None while unknown; `advice` says so in words. `problem` is what is wrong
@@ -66,6 +68,7 @@ class CalibrationView:
     n_rounds: int
     movement: str
     pose: str
+    has_poses: bool
     left_s: float | None
     phase_s: float | None
     target: tuple[float, ...]
@@ -101,5 +104,5 @@ COMMANDS: tuple[str, ...] = (
 )
 """What a person may ask of a calibration: `redo`, `accept` and `leave_out` with a trial's number; `next` at the
 subject's pace; `pose` once the pose asked for is held; `poses` to hold all of them again, where the able hand's sensors
-were taken off or have slipped, and nothing is under way; `finish` ends early and keeps what there is; `stop` pauses:
-nothing but the screen's hand moves in a calibration."""
+were taken off or have slipped, and nothing is under way, and once more (or going on) to leave it at those of before;
+`finish` ends early and keeps what there is; `stop` pauses: nothing but the screen's hand moves in a calibration."""

@@ -28,7 +28,8 @@ Steps = Annotated[
 Rounds = Annotated[int | None, typer.Option("--repetitions", help="How often each movement is made.", min=1)]
 
 
-OF_A_SIMULATED_PERSON = ("lag_ms", "drift_ppm", "mishaps", "fresh_day")
+WHO_IS_SIMULATED = ("lag_ms", "drift_ppm", "mishaps")
+OF_A_SIMULATED_PERSON = (*WHO_IS_SIMULATED, "fresh_day")
 OF_THE_BEGINNING = (
     "out",
     "subject",
@@ -42,7 +43,7 @@ OF_THE_BEGINNING = (
     "paradigm_file",
     "self_paced",
     "seed",
-    *OF_A_SIMULATED_PERSON,
+    *WHO_IS_SIMULATED,
 )
 """Options that a calibration has from its first call on."""
 
@@ -122,7 +123,7 @@ def calibrate(
     session, a decoder and a report in one folder.
     """
     try:
-        from calibration.simulated_address import SIMULATED, is_simulated, wearer_of
+        from calibration.simulated_address import SIMULATED, is_simulated, one_wearer
         from nervehand.calibrating import CalibrateOptions, LastFit, phantom_side, run_calibrate
     except ModuleNotFoundError as error:
         raise NervehandError(f"calibrating needs {error.name}: install nervehand[train]") from error
@@ -132,19 +133,19 @@ def calibrate(
             raise NervehandError(
                 f"--resume goes on with what was begun: leave out {', '.join(begun)}, or begin anew"
             )
-        run_calibrate(resume, None, last, port=port, headless=headless, as_json=as_json)
+        run_calibrate(resume, None, last, fresh_day=fresh_day, port=port, headless=headless, as_json=as_json)
         return
     if out is None:
         raise NervehandError("no folder is given: add -o FOLDER, or --resume FOLDER")
     chosen = _paradigm(kind, repetitions, movements, paradigm_file, seed, self_paced=self_paced)
     wearer = None
     if is_simulated(subject) or is_simulated(source):
-        wearer, planned_mishaps = wearer_of(source or subject)
         for option, value in (("--source", source), ("--truth", truth)):
             if value and not is_simulated(value):
                 raise NervehandError(
                     f"{option} {value} does not go with a simulated person, whose hands follow the cues: leave it out"
                 )
+        wearer, planned_mishaps = one_wearer([one for one in (subject, source, truth) if is_simulated(one)])
         if is_simulated(subject):
             subject = f"{SIMULATED}-{wearer.preset}-{wearer.number}"
         glove = replace(
@@ -154,10 +155,6 @@ def calibrate(
         )
         wearer = replace(wearer, glove=glove, side=phantom_side(side or "right"))
         mishaps = planned_mishaps if mishaps is None else mishaps
-        if fresh_day == wearer.day:
-            raise NervehandError(
-                f"--fresh-day {fresh_day} is the day of the calibration itself: give another"
-            )
     else:
         for option in _given(context, OF_A_SIMULATED_PERSON):
             raise NervehandError(
@@ -167,9 +164,8 @@ def calibrate(
             raise NervehandError("no source is given: add --source ADDRESS, or --subject simulated to try it")
     options = CalibrateOptions(
         chosen, subject, side or "right", array, source, truth, wearer=wearer, n_mishaps=mishaps or 0,
-        fresh_day=fresh_day,
     )  # fmt: skip
-    run_calibrate(out, options, last, port=port, headless=headless, as_json=as_json)
+    run_calibrate(out, options, last, fresh_day=fresh_day, port=port, headless=headless, as_json=as_json)
 
 
 def _given(context: typer.Context, names: Sequence[str]) -> list[str]:

@@ -47,7 +47,7 @@ LINGER_S = 5.0
 @dataclass(frozen=True, slots=True)
 class CalibrateOptions:
     """What a person says of a calibration, beside its folder. With a `wearer`, a simulated
-    person, nothing else is needed; `n_mishaps` of their trials go wrong, and their `fresh_day` scores the decoder."""
+    person, nothing else is needed; `n_mishaps` of their trials go wrong."""
 
     paradigm: Paradigm
     subject: str
@@ -57,7 +57,6 @@ class CalibrateOptions:
     truth: str = ""
     wearer: Wearer | None = None
     n_mishaps: int = 0
-    fresh_day: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +95,7 @@ def plan_of(options: CalibrateOptions, identifier: str) -> Plan:
         side=options.side if wearer is None else wearer.side,
         array=options.array if wearer is None else SIMULATED,
         source=options.source if wearer is None else address_of(wearer, options.n_mishaps),
-        truth="" if is_mimic else options.truth if wearer is None else address_of(wearer),
+        truth="" if is_mimic else options.truth if wearer is None else SIMULATED,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         paradigm=options.paradigm,
         version=nervehand.__version__,
@@ -108,34 +107,47 @@ def run_calibrate(
     options: CalibrateOptions | None,
     last: LastFit,
     *,
+    fresh_day: int | None = None,
     port: str | None,
     headless: bool,
     as_json: bool,
 ) -> None:
     """A new calibration in `path`, or with `options` None the one that is there, gone on with, to its end.
 
-    `port` HOST:PORT serves it to a console, None does not.
+    On `fresh_day` a simulated person's decoder is scored. `port` HOST:PORT serves it to a console, None does not.
     """
     headless = headless or as_json
     if options is None:
         folder = CalibrationFolder.reopen(path)
         options = options_of(folder.plan)
+        require_another_day(fresh_day, options.wearer)
         with folder.held():
             _mend(folder)
             done = calibrate(folder, contextlib.nullcontext(), options, last, port=port, headless=headless)
     else:
+        require_another_day(fresh_day, options.wearer)
         folder = CalibrationFolder(path, plan_of(options, path.name))
         folder.require_new(path)
         done = calibrate(folder, _made(folder), options, last, port=port, headless=headless)
     fresh = None
-    if done is not None and options.fresh_day is not None and options.wearer is not None:
-        fresh = fresh_day_scores(done.decoder, options.wearer, options.paradigm, options.fresh_day)
+    if done is not None and fresh_day is not None and options.wearer is not None:
+        fresh = fresh_day_scores(done.decoder, options.wearer, options.paradigm, fresh_day)
     if as_json:
         print_json(summary(folder, done) | ({} if fresh is None else {"fresh_day": fresh}))
         return
     print(describe(folder, done))
     for name, value in (fresh or {}).items():
-        print(f"day {options.fresh_day}, {name}: {value}")
+        print(f"day {fresh_day}, {name}: {value}")
+
+
+def require_another_day(fresh_day: int | None, wearer: Wearer | None) -> None:
+    """NervehandError where no decoder can be scored on that day."""
+    if fresh_day is None:
+        return
+    if wearer is None:
+        raise NervehandError("--fresh-day is for a simulated person: leave it out")
+    if fresh_day == wearer.day:
+        raise NervehandError(f"--fresh-day {fresh_day} is the day of the calibration itself: give another")
 
 
 def run_report(path: Path, last: LastFit, *, as_json: bool) -> None:

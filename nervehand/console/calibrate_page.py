@@ -175,6 +175,8 @@ class _CalibratePage:
             one.set_enabled(name in enabled)
         is_between = view.phase is Phase.ROUND_DONE
         self._buttons["start"].text = say("command.round" if is_between else "command.start")
+        is_left = view.phase is Phase.POSES and view.has_poses
+        self._buttons["poses"].text = say("command.keep_poses" if is_left else "command.poses")
         self._buttons["finish"].text = say("command.finish_all" if is_between else "command.finish")
         if self._is_new("fits", (view.fits, view.advice)):
             self._show_learning(view)

@@ -23,7 +23,8 @@ _UNDER_WAY = frozenset({"pause", "redo", "finish"})
 def buttons_of(view: CalibrationView) -> frozenset[str]:
     """The commands that mean something now."""
     if view.phase is Phase.POSES:
-        return frozenset() if view.left_s is not None else _ASKABLE[Phase.POSES]
+        waiting = frozenset() if view.left_s is not None else _ASKABLE[Phase.POSES]
+        return waiting | {"poses", "redo", "finish"} if view.has_poses else waiting
     again: frozenset[str] = frozenset() if view.kind == "mimic" else frozenset({"poses"})
     if view.phase is Phase.READY:
         is_begun = any(trial.state not in ("planned", "now") for trial in view.trials)

@@ -76,8 +76,8 @@ def test_nothing_is_overwritten_and_nothing_else_is_taken_for_a_calibration(tmp_
     (made.path / PLAN).write_text("{")
     with pytest.raises(NervehandError, match="is damaged"):
         CalibrationFolder.reopen(made.path)
-    (made.path / PLAN).write_text('{"format_version": 2}')
-    with pytest.raises(NervehandError, match="format 2, this program reads up to 1"):
+    (made.path / PLAN).write_text('{"format_version": 3}')
+    with pytest.raises(NervehandError, match="format 3, this program reads up to 2"):
         CalibrationFolder.reopen(made.path)
 
 
@@ -108,6 +108,22 @@ def test_the_newest_word_on_a_trial_counts(tmp_path: Path) -> None:
     kept = made.kept()
     assert kept.records == {1: replace(RECORD, accepted=True), 2: replace(RECORD, number=2)}
     assert (kept.hands, kept.fits, kept.damaged) == ([hand], {2: FIT}, 0)
+
+
+def test_a_hand_as_it_was_said_before_counts_from_the_beginning(tmp_path: Path) -> None:
+    made = folder(tmp_path)
+    with made.journal() as append:
+        append("hand", HAND)
+    for part in ("part-001.nwb", "part-002.nwb"):
+        (only,) = made.kept().hands_of(part)
+        assert only.calibration == HAND
+
+
+def test_a_recording_of_poses_alone_keeps_its_number(tmp_path: Path) -> None:
+    made = folder(tmp_path)
+    with made.journal() as append:
+        append("hand", HandRecord("part-004.nwb", 70, HAND))
+    assert made.new_part().name == "part-005.nwb"
 
 
 def test_a_recording_is_measured_by_the_poses_before_it_and_by_those_held_in_it() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from calibration.simulated_address import address_of, is_simulated, wearer_of
+from calibration.simulated_address import address_of, is_simulated, one_wearer, wearer_of
 from calibration.simulated_wearer import Wearer
 from firmware_bridge.errors import NervehandError
 
@@ -41,6 +41,14 @@ def test_an_address_says_all_that_it_is_read_for() -> None:
 def test_what_cannot_be_read_is_refused(address: str, said: str) -> None:
     with pytest.raises(NervehandError, match=said):
         wearer_of(address)
+
+
+def test_addresses_that_go_together_name_one_person() -> None:
+    assert one_wearer(["simulated"]) == (Wearer(), 0)
+    assert one_wearer(["simulated", "simulated:hard/3/0?mishaps=2"]) == (Wearer(3, 0, "hard"), 2)
+    assert one_wearer(["simulated:easy/2", "simulated:easy/2/0", "simulated"]) == (Wearer(2, 0, "easy"), 0)
+    with pytest.raises(NervehandError, match="two simulated persons"):
+        one_wearer(["simulated:hard/3", "simulated:hard/3?lag_ms=80"])
 
 
 def test_another_address_is_not_of_a_simulated_person() -> None:

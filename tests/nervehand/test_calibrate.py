@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -18,7 +19,9 @@ import pytest
 from typer.testing import CliRunner
 
 from calibration.folder import JOURNAL, CalibrationFolder, Plan
+from calibration.paradigm import Paradigm
 from calibration.records import TrialRecord
+from calibration.simulated_address import wearer_of
 from calibration.view import Phase
 from decoder.bundle import read_bundle
 from decoder.session import recorder
@@ -206,6 +209,11 @@ REAL = ["--subject", "p1", "--source", "serial:/dev/nothing", "--truth", "simula
         (["--subject", "simulated", "--network", "compct"], "no network 'compct'"),
         (["--subject", "simulated", "--parts", "1"], "--parts 1 holds nothing out"),
         (["--subject", "simulated:default/1/2", "--fresh-day", "2"], "the day of the calibration itself"),
+        (
+            ["--subject", "simulated:hard/3", "--source", "simulated:hard/4"],
+            "simulated:hard/3 and simulated:hard/4 are two simulated persons",
+        ),
+        (["--subject", "simulated", "--truth", "simulated?side=left"], "option 'side=left' is not known"),
     ],
 )
 def test_a_start_that_fails_leaves_nothing_and_the_corrected_call_begins(
@@ -236,7 +244,7 @@ def test_a_folder_that_is_there_is_refused_before_any_source_is_opened(tmp_path:
     [
         "--out x", "--subject simulated", "--source lsl:a", "--truth simulated", "--side left", "--array cuff",
         "--kind mimic", "--repetitions 10", "--movements fist", "--paradigm p.toml", "--self-paced", "--seed 0",
-        "--lag-ms 0", "--drift-ppm 0", "--mishaps 0", "--fresh-day 1",
+        "--lag-ms 0", "--drift-ppm 0", "--mishaps 0",
     ],
 )  # fmt: skip
 def test_what_was_said_at_the_beginning_is_not_said_again(option: str) -> None:
@@ -244,9 +252,8 @@ def test_what_was_said_at_the_beginning_is_not_said_again(option: str) -> None:
     assert f"leave out {name}, or begin anew" in refused("--resume", "x", *option.split())
 
 
-def begun(path: Path, n_trials: int = 0) -> CalibrationFolder:
-    """The calibration of a simulated person, with trials and no recording."""
-    address = "simulated:default/1/0"
+def begun(path: Path, n_trials: int = 0, address: str = "simulated:default/1/0") -> CalibrationFolder:
+    """A calibration, of a simulated person unless said, with trials and no recording."""
     folder = CalibrationFolder.create(
         path, Plan("c1", "s1", "right", "simulated", address, address, "2026-01-31T12:00:00+00:00")
     )
@@ -282,6 +289,25 @@ def test_what_is_left_can_be_gone_on_with_or_ended_without_its_devices(tmp_path:
     assert f"nervehand calibrate --resume {made.path}" in said
     assert f"without amplifier and glove: nervehand report {made.path}" in said
     assert "nervehand report" not in calibrating.describe(begun(tmp_path / "c2"), None)
+
+
+def test_a_simulated_person_who_is_taken_up_again_is_the_same() -> None:
+    wearer, _ = wearer_of("simulated:hard/3/2?lag_ms=80&drift_ppm=-20")
+    begun_with = calibrating.CalibrateOptions(
+        Paradigm(), "s3", wearer=replace(wearer, side="left"), n_mishaps=4
+    )
+    again = calibrating.options_of(calibrating.plan_of(begun_with, "c1"))
+    assert (again.wearer, again.n_mishaps) == (begun_with.wearer, 4)
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [("simulated:default/1/1", "the day of the calibration itself"), ("lsl:a", "simulated person")],
+)
+def test_a_fresh_day_may_be_said_where_a_calibration_is_taken_up_again(
+    address: str, said: str, tmp_path: Path
+) -> None:
+    assert said in refused("--resume", str(begun(tmp_path / "c1", address=address).path), "--fresh-day", "1")
 
 
 class Shown:

@@ -39,6 +39,14 @@ def test_poses_are_held_again_where_there_are_any_and_nothing_is_under_way() -> 
     assert "poses" not in buttons_of(calibration(Phase.HOLD))
 
 
+@pytest.mark.parametrize(("left_s", "pose"), [(None, {"pose"}), (1.0, set[str]())])
+def test_poses_that_are_held_again_may_be_left_and_the_calibration_finished(
+    left_s: float | None, pose: set[str]
+) -> None:
+    again = calibration(Phase.POSES, ("good",), left_s=left_s, has_poses=True)
+    assert buttons_of(again) == pose | {"poses", "redo", "finish"}
+
+
 @pytest.mark.parametrize("phase", [Phase.FINISHING, Phase.DONE, Phase.FAILED])
 def test_what_is_over_offers_nothing(phase: Phase) -> None:
     assert buttons_of(calibration(phase)) == frozenset()
