@@ -166,7 +166,7 @@ def test_a_page_that_is_loaded_again_has_everything_again(place: Place, open_pag
     browser.driver.refresh()
     browser.reads("fist", ".nh-gesture")
     browser.reads("Ada: move the simulated intent", ".nh-footer")
-    assert len(browser.all(".nh-signals")) == 1
+    browser.until(lambda: len(browser.all(".nh-signals")) == 1, "the signals")
 
 
 def test_a_killed_engine_is_said_and_the_next_one_is_watched(place: Place, open_page: OpenPage) -> None:
