@@ -233,7 +233,7 @@ class Runner:
         if self._hand is not None and self._hand.is_posing:
             may_wait = name in ("finish", "stop") or self._hand.is_calibrated
             if name in ("start", "next", "resume") or not may_wait:
-                self._hand.leave_poses()
+                self._leave_poses(self._hand)
         if name in ("start", "next", "resume"):
             steps = {
                 "start": self.conductor.start,
@@ -241,8 +241,7 @@ class Runner:
                 "resume": self.conductor.resume,
             }
             self._cued(steps[name]())
-            if self._notice == KEPT_POSES:
-                self._notice = ""
+            self._notice = ""  # it goes on: what was to be heard while it waited has been
         elif name == "pause" or (name == "stop" and not self.conductor.is_done):
             self._cued(self.conductor.pause())
         elif name == "finish":
@@ -344,11 +343,15 @@ class Runner:
         """Only where nothing is under way: a trial is measured by one calibration from its beginning to its end. Asked
         for once more, the calibration of before counts on."""
         if hand.is_posing:
-            hand.leave_poses()
+            self._leave_poses(hand)
             return
         if self.conductor.phase not in (Phase.READY, Phase.PAUSED, Phase.ROUND_DONE):
             raise NervehandError("a round is under way: pause it, then hold the poses again")
         hand.pose_again()
+
+    def _leave_poses(self, hand: AbleHand) -> None:
+        hand.leave_poses()
+        self._person.pose(Pose.RELAXED, self._at)
 
     def _pose(self, hand: AbleHand) -> None:
         is_completed, made = hand.advance(self._at)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from calibration.simulated_wearer import Wearer
 from calibration.truth._where import number_of, parse_where
 from firmware_bridge.errors import NervehandError
+from firmware_bridge.nerve.person_address import person_at
 
 SIMULATED = "simulated"
 ADDRESS = "simulated[:PRESET[/SUBJECT[/DAY]]][?lag_ms=MS][&drift_ppm=PPM][&mishaps=N]"
@@ -26,25 +27,16 @@ def wearer_of(address: str) -> tuple[Wearer, int]:
     for what cannot be read.
     """
     place, options = parse_where(ADDRESS, address, _DEFAULTS)
-    _, _, where = place.partition(":")
-    parts = where.split("/") if where else []
-    try:
-        preset = parts[0] if parts else "default"
-        number, day = (int(parts[k]) if len(parts) > k else default for k, default in ((1, 1), (2, 0)))
-        n_mishaps = int(options["mishaps"])
-        if len(parts) > 3 or n_mishaps < 0:
-            raise ValueError
-    except ValueError:
-        raise NervehandError(
-            f"{address}: give {ADDRESS}, for example simulated:default/1/0?mishaps=5"
-        ) from None
+    preset, number, day = person_at(place.partition(":")[2], ADDRESS)
+    if not options["mishaps"].isdecimal():
+        raise NervehandError(f"mishaps={options['mishaps']}: give how many trials go wrong")
     wearer = Wearer(number, day, preset)
     glove = replace(
         wearer.glove,
         lag_s=number_of("lag_ms", options["lag_ms"]) / 1e3,
         drift_ppm=number_of("drift_ppm", options["drift_ppm"]),
     )
-    return replace(wearer, glove=glove), n_mishaps
+    return replace(wearer, glove=glove), int(options["mishaps"])
 
 
 def one_wearer(addresses: Sequence[str]) -> tuple[Wearer, int]:

@@ -50,8 +50,7 @@ class FitView:
 class CalibrationView:
     """All that is shown. Positions are six in -1..1 (DOF_NAMES), None where there is none.
 
-    `has_poses`: the able hand is calibrated; in Phase.POSES they are held again, and may be left.
-
+    `has_poses` says that the able hand is calibrated: poses that are asked for then are held again, and may be left.
     `target` is what the cue shows now, `able` the measured hand mirrored, `phantom` what the decoder makes of the
     nerve. `left_s` is how long the phase lasts from now, None where a person decides. `gain` is what another round
     would bring in `gain_of` (a score's name), None while unknown; `advice` says so in words. `problem` is what is wrong

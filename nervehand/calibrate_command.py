@@ -28,8 +28,7 @@ Steps = Annotated[
 Rounds = Annotated[int | None, typer.Option("--repetitions", help="How often each movement is made.", min=1)]
 
 
-WHO_IS_SIMULATED = ("lag_ms", "drift_ppm", "mishaps")
-OF_A_SIMULATED_PERSON = (*WHO_IS_SIMULATED, "fresh_day")
+OF_A_SIMULATED_PERSON = ("lag_ms", "drift_ppm", "mishaps")
 OF_THE_BEGINNING = (
     "out",
     "subject",
@@ -43,7 +42,7 @@ OF_THE_BEGINNING = (
     "paradigm_file",
     "self_paced",
     "seed",
-    *WHO_IS_SIMULATED,
+    *OF_A_SIMULATED_PERSON,
 )
 """Options that a calibration has from its first call on."""
 

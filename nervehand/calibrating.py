@@ -145,7 +145,9 @@ def require_another_day(fresh_day: int | None, wearer: Wearer | None) -> None:
     if fresh_day is None:
         return
     if wearer is None:
-        raise NervehandError("--fresh-day is for a simulated person: leave it out")
+        raise NervehandError(
+            "--fresh-day is for a simulated person: leave it out, or calibrate one (--subject simulated)"
+        )
     if fresh_day == wearer.day:
         raise NervehandError(f"--fresh-day {fresh_day} is the day of the calibration itself: give another")
 

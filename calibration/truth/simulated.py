@@ -18,6 +18,7 @@ from calibration.truth.hand_joints import BY_NAME, JOINT_NAMES, MIRROR
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.hand import DOF_NAMES
 from firmware_bridge.nerve.motion import CuedMotion, Motion, Schedule
+from firmware_bridge.nerve.person_address import person_at
 from firmware_bridge.nerve.physiology import COHORT, PRESETS, person_of
 from firmware_bridge.physics import anatomy
 from firmware_bridge.sources import Found
@@ -267,15 +268,6 @@ def open_truth(where: str) -> SimulatedTruth:
     """The able hand of the subject at PRESET/SUBJECT/DAY (default, 1 and 0), following its cues from sample 0 on."""
     place, options = parse_where(ADDRESS, where, {"side": "right"})
     side = side_of(options["side"])
-    parts = place.split("/") if place else []
-    try:
-        preset = parts[0] if parts else "default"
-        number, day = (int(parts[k]) if len(parts) > k else default for k, default in ((1, 1), (2, 0)))
-        if len(parts) > 3 or number < 0 or day < 0:
-            raise ValueError
-    except ValueError:
-        raise NervehandError(
-            f"simulated:{where}: give {ADDRESS}, for example simulated:default/1/0"
-        ) from None
+    preset, number, day = person_at(place, ADDRESS)
     motion = CuedMotion(person_of(preset), number, day, NERVE_RATE_HZ, Schedule())
     return SimulatedTruth(motion, side=side, seed=number)

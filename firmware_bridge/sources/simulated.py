@@ -12,6 +12,7 @@ from queue import SimpleQueue
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.hand import N_DOF
 from firmware_bridge.nerve.motion import GESTURES, SteeredMotion
+from firmware_bridge.nerve.person_address import person_at
 from firmware_bridge.nerve.physiology import COHORT, PRESETS, person_of
 from firmware_bridge.nerve.subject import SimulatedSubject
 from firmware_bridge.pacing import paced
@@ -146,18 +147,9 @@ def open_device(
     on_event: Callable[[SourceEvent], None] = lambda event: None,
 ) -> SimulatedSource:
     """The subject at PRESET/SUBJECT/DAY; what is left out is default, 1 and 0. See SimulatedSource for the others."""
-    person, mark, steered = where.partition(STEERED)
-    parts = person.split("/") if person else []
-    try:
-        preset = parts[0] if parts else "default"
-        number, day = (int(parts[k]) if len(parts) > k else default for k, default in ((1, 1), (2, 0)))
-        if len(parts) > 3 or steered:
-            raise ValueError
-    except ValueError:
-        raise NervehandError(
-            f"simulated:{where}: give {ADDRESS}, for example simulated:default/1/0"
-        ) from None
-    motion = SteeredMotion(person_of(preset), number, day, RATE_HZ) if mark else None
+    is_steered = where.endswith(STEERED)
+    preset, number, day = person_at(where.removesuffix(STEERED), ADDRESS)
+    motion = SteeredMotion(person_of(preset), number, day, RATE_HZ) if is_steered else None
     subject = SimulatedSubject(number, day, preset, rate_hz=RATE_HZ, motion=motion)
     return SimulatedSource(
         subject, round(BLOCK_S * subject.info.rate_hz), is_paced=is_paced, on_event=on_event

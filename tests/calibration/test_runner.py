@@ -220,6 +220,33 @@ def test_a_pause_breaks_a_trial_off_and_its_samples_teach_nothing(tmp_path: Path
     assert any(a <= middle and broken.cue_sample < b for a, b in out)
 
 
+def test_what_was_said_while_it_waited_is_not_said_while_it_goes_on(tmp_path: Path) -> None:
+    person = ToyPerson()
+    runner = lead(new_folder(tmp_path), person, 1)
+    runner.ask("pause", {}, "Ann")
+    runner.ask("resume", {}, "Bob")
+    assert runner.view().notice == ""
+    close(runner)
+
+
+class _Fitting:
+    """Refits of which one is under way."""
+
+    under_way = (1, 0.02)
+
+
+def test_a_round_that_is_still_being_learned_at_the_end_is_not_shown_as_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = lead(new_folder(tmp_path), ToyPerson(), Phase.ROUND_DONE)
+    runner.ask("finish", {}, "Ann")
+    close(runner)
+    monkeypatch.setattr(runner, "_refits", _Fitting())
+    assert [fit.progress for fit in runner.view().fits] == [0.02]
+    runner.show_phase(Phase.FINISHING)
+    assert runner.view().fits == ()
+
+
 def test_what_a_person_says_of_a_trial_is_kept(tmp_path: Path) -> None:
     folder = new_folder(tmp_path)
     person = ToyPerson(nothing_moves=(1,))
@@ -362,7 +389,9 @@ def test_poses_that_are_held_again_may_be_left_and_those_of_before_count(word: s
         runner.block(person.block())
     assert runner.phase is Phase.POSES
     runner.ask("redo", {"trial": 2}, "Ann")
+    heard = len(person.asked)
     runner.ask(word, {}, "Ann")
+    assert person.asked[heard] == "relaxed"  # a simulated hand is not left in the pose
     assert runner.phase is (Phase.PAUSED if word == "poses" else Phase.COUNTDOWN)
     close(runner)
     kept = folder.kept()

@@ -31,8 +31,9 @@ def test_an_address_says_all_that_it_is_read_for() -> None:
     [
         ("simulated:default/x", "give simulated"),
         ("simulated:default/1/0/9", "give simulated"),
-        ("simulated?mishaps=-1", "give simulated"),
-        ("simulated?mishaps=many", "give simulated"),
+        ("simulated:default/-1", "give simulated"),
+        ("simulated?mishaps=-1", "mishaps=-1: give how many"),
+        ("simulated?mishaps=many", "mishaps=many: give how many"),
         ("simulated?lag_ms=late", "lag_ms=late: give a number"),
         ("simulated?lag=3", "option 'lag=3' is not known"),
         ("simulated?drift_ppm=1e7", "less than a million"),
