@@ -5,6 +5,7 @@ The same code serves the live path, replay and the making of training sets.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from dataclasses import fields
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 
 from decoder import engines
 from decoder.bundle import Bundle
-from decoder.decision import Decision
+from decoder.carried import Carried, packed, part, under, whole
+from decoder.decision import Decision, DecisionSettings
 from decoder.engine import StepShape
 from decoder.front_end import ChainEvent, Features, FrontEnd
 from decoder.health import HealthSettings
@@ -36,7 +38,7 @@ class DecodeChain:
     a fault the intents are `warming` for the bundle's `warmup_s`. `on_event` hears of gaps, faults, masks, artefacts.
 
     An intent rests on the sample that it names, and is there once the delay line of channel health let that leave.
-    `health` None takes the bundle's own settings; others serve a comparison.
+    `health` and `decision` None take the bundle's own settings. Others serve a comparison, or are a wearer's own.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class DecodeChain:
         info: StreamInfo,
         on_event: Callable[[ChainEvent], None] = lambda event: None,
         health: HealthSettings | None = None,
+        decision: DecisionSettings | None = None,
     ) -> None:
         bundle.require_stream(info)
         manifest = bundle.manifest
@@ -59,8 +62,8 @@ class DecodeChain:
         self._normalisation = bundle.normalisation
         self._engine = engines.load(bundle.step_graph)
         _require_widths(bundle, self._engine.shape)
-        span = np.array([o.upper - o.lower for o in manifest.outputs], np.float32)
-        self._decision = Decision(manifest.decision, bundle.position_map, span, bundle.hop_s)
+        self._bundle = bundle
+        self._decision = self._deciding(decision or manifest.decision)
         self._warmup_samples = round(manifest.warmup_s * info.rate_hz)
         self._warm_from = 0
         self._on_event = on_event
@@ -70,6 +73,44 @@ class DecodeChain:
         """The network's answers behind the last intents."""
         self.seen: tuple[NDArray[np.float32], NDArray[np.bool_]] | None = None
         """What it saw for them: normalised features and their mask, (k, f) each."""
+
+    def carried(self) -> Carried:
+        """Copies of all that it carries: a chain of the same bundle that is restored from them goes on, bit for bit."""
+        memory = dict(zip(map(str, itertools.count()), self._engine.state(), strict=False))
+        return {
+            **packed({}, warm_from=self._warm_from),
+            **under("front_end", self.front_end.carried()),
+            **under("engine", memory),
+            **under("decision", self._decision.carried()),
+        }
+
+    def restore(self, carried: Carried) -> None:
+        """Go on from there. NervehandError where it was stored by another release or for another decoder; the chain
+        then begins anew."""
+        try:
+            warm_from = whole(carried, "warm_from")
+            self._decision.restore(part("decision", carried))
+            memory = part("engine", carried)
+            self._engine.restore(tuple(memory[str(i)].astype(np.float32) for i in range(len(memory))))
+            self.front_end.restore(part("front_end", carried))
+        except (NervehandError, KeyError) as error:
+            self._start(0)
+            self.front_end.reset()
+            if isinstance(error, NervehandError):
+                raise
+            raise NervehandError(f"the carried state of the network lacks part {error}") from None
+        self._warm_from = warm_from
+
+    def decide_by(self, settings: DecisionSettings) -> None:
+        """Decide by these from the next hop on; what is smoothed and held goes on."""
+        before = self._decision.carried()
+        self._decision = self._deciding(settings)
+        self._decision.restore(before)
+
+    def _deciding(self, settings: DecisionSettings) -> Decision:
+        bundle = self._bundle
+        span = np.array([o.upper - o.lower for o in bundle.manifest.outputs], np.float32)
+        return Decision(settings, bundle.position_map, span, bundle.hop_s)
 
     def process(self, block: SignalBlock) -> Intents:
         """The intents of the hops that this block completes; none where it completes none."""

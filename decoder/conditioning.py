@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decoder._conditioning_kernel import condition, history
+from decoder.carried import Carried, packed, refill, whole_or_none
 from decoder.kernels import LANES, lane_groups
 from firmware_bridge.errors import NervehandError, StreamMismatchError
 
@@ -159,6 +160,23 @@ class Conditioner:
     def reset(self) -> None:
         """Forget the past: the next block may begin at any index."""
         self._next = None
+
+    def carried(self) -> Carried:
+        """Copies of all that it carries from block to block."""
+        return packed(self._memory, next=self._next)
+
+    def restore(self, carried: Carried) -> None:
+        """Go on from there."""
+        next_sample = whole_or_none(carried, "next")
+        refill(self._memory, carried)
+        self._next = next_sample
+
+    @property
+    def _memory(self) -> dict[str, NDArray[np.generic]]:
+        return {
+            "entered": self._entered[:, : self._history + 1],  # the rest is filled before it is read
+            "state": self._state, "refill": self._refill, "running": self._running,
+        }  # fmt: skip
 
     def process(
         self, samples: NDArray[np.float32], mask: NDArray[np.bool_], first_sample: int

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from decoder.carried import Carried, packed, refill
 from decoder.intent import EngineOutput, Intents
 from decoder.kernels import compiled
 from firmware_bridge.errors import NervehandError
@@ -114,6 +115,18 @@ class Decision:
         self._level.fill(0.0)
         self._belief.fill(0.0)
         self._gesture[:] = (REST, self._min_hold_hops, 0)
+
+    def carried(self) -> Carried:
+        """Copies of all that it carries from hop to hop."""
+        return packed(self._memory)
+
+    def restore(self, carried: Carried) -> None:
+        """Go on from there, also with other settings than those it was carried under."""
+        refill(self._memory, carried)
+
+    @property
+    def _memory(self) -> dict[str, NDArray[np.generic]]:
+        return {"level": self._level, "belief": self._belief, "gesture": self._gesture}
 
     def process(self, raw: EngineOutput) -> Intents:
         """Decide k hops. Raises NervehandError where the widths are not those of the position map."""

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decoder import features
+from decoder.carried import Carried, packed, part, real, refill, under, whole, whole_or_none
 from decoder.conditioning import Coefficients, Conditioner, conditioned_names
 from decoder.features import FeatureSettings
 from decoder.health import Cause, ChannelHealth, HealthEvent, HealthEventKind, HealthSettings
 from decoder.kernels import compiled
-from firmware_bridge.errors import StreamMismatchError
+from firmware_bridge.errors import NervehandError, StreamMismatchError
 from firmware_bridge.stream import SignalBlock, StreamInfo
 
 
@@ -107,6 +108,36 @@ class FrontEnd:
     def reset(self) -> None:
         """Forget everything: the next block starts anew, wherever it begins."""
         self.next_sample = None
+
+    def carried(self) -> Carried:
+        """Copies of all that it carries from block to block."""
+        own = packed(
+            {"masked_now": self.masked_now}, next=self.next_sample, judged=self.judged, filled=self._filled,
+            filled_to=self._filled_to, filled_due=float(self._filled_due),
+        )  # fmt: skip
+        return {
+            **own,
+            **under("health", self._health.carried()),
+            **under("conditioner", self._conditioner.carried()),
+            **under("extractor", self._extractor.carried()),
+        }
+
+    def restore(self, carried: Carried) -> None:
+        """Go on from there; forgets everything where it is not of such a front end."""
+        try:
+            self._health.restore(part("health", carried))
+            self._conditioner.restore(part("conditioner", carried))
+            self._extractor.restore(part("extractor", carried))
+            next_sample, judged = whole_or_none(carried, "next"), whole_or_none(carried, "judged")
+            filled, filled_to = whole(carried, "filled"), whole(carried, "filled_to")
+            filled_due = real(carried, "filled_due")
+            masked_now = np.zeros_like(self.masked_now)
+            refill({"masked_now": masked_now}, carried)
+        except NervehandError:
+            self.reset()
+            raise
+        self.next_sample, self.judged, self.masked_now = next_sample, judged, masked_now
+        self._filled, self._filled_to, self._filled_due = filled, filled_to, filled_due
 
     def continues(self, block: SignalBlock) -> bool:
         """Whether a block goes on with what came before, losses that are bridged included."""

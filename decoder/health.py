@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from decoder import _health_layout as at
 from decoder._health_frames import judge
 from decoder._health_kernel import advance
+from decoder.carried import Carried, packed, refill, whole_or_none
 from decoder.health_settings import HealthSettings, default_health, instant_health
 from decoder.kernels import LANES, lane_groups
 from firmware_bridge.errors import NervehandError, StreamMismatchError
@@ -197,6 +198,23 @@ class ChannelHealth:
         self._line[:] = 0.0
         self._marks[:] = 0
         self._runs[:] = 0
+
+    def carried(self) -> Carried:
+        """Copies of all that it carries from block to block."""
+        return packed(self._memory, next=self._next)
+
+    def restore(self, carried: Carried) -> None:
+        """Go on from there."""
+        next_sample = whole_or_none(carried, "next")
+        refill(self._memory, carried)
+        self._next = next_sample
+
+    @property
+    def _memory(self) -> dict[str, NDArray[np.generic]]:
+        return {
+            "line": self._line, "marks": self._marks, "runs": self._runs, "lanes": self._lanes,
+            "slow": self._slow, "counts": self._counts, "now": self._now,
+        }  # fmt: skip
 
     def continues(self, first_sample: int) -> bool:
         """Whether a block from this sample on goes on with the stream, losses that are bridged included."""

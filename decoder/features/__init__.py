@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from decoder.carried import Carried
 from firmware_bridge.errors import NervehandError
 
 
@@ -76,6 +77,10 @@ class FeatureExtractor(Protocol):
     ) -> FeatureBlock: ...
 
     def reset(self) -> None: ...
+
+    def carried(self) -> Carried: ...
+
+    def restore(self, carried: Carried) -> None: ...
 
 
 class FeatureSet(Protocol):

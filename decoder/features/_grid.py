@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 from numpy.typing import NDArray
 
+from decoder.carried import Carried, packed, refill, whole, whole_or_none
 from decoder.features import FeatureBlock, FeatureSettings, column_names, selected
 from firmware_bridge.errors import NervehandError, StreamMismatchError
 
@@ -44,6 +45,25 @@ class WindowFeatures(ABC):
     def reset(self) -> None:
         """Forget the past: the next block may begin at any index, and the first window begins with it or later."""
         self._next = None
+
+    def carried(self) -> Carried:
+        """Copies of all that it carries from block to block."""
+        return packed(self._all_memory, next=self._next, start=self._start)
+
+    def restore(self, carried: Carried) -> None:
+        """Go on from there."""
+        next_index, start = whole_or_none(carried, "next"), whole(carried, "start")
+        refill(self._all_memory, carried)
+        self._next, self._start = next_index, start
+
+    @property
+    def _all_memory(self) -> dict[str, NDArray[np.generic]]:
+        return {"last_masked": self._last_masked, **self._memory}
+
+    @property
+    @abstractmethod
+    def _memory(self) -> dict[str, NDArray[np.generic]]:
+        """The arrays that a set's arithmetic carries from block to block, by name."""
 
     def process(
         self, conditioned: NDArray[np.float32], mask: NDArray[np.bool_], first_index: int

@@ -42,6 +42,10 @@ class Envelope(WindowFeatures):
         super().__init__(settings, channel_names, FEATURE_NAMES)
         self._ring = np.zeros((settings.window_samples, len(channel_names)), np.float32)
 
+    @property
+    def _memory(self) -> dict[str, NDArray[np.generic]]:
+        return {"ring": self._ring}
+
     def _fill(
         self,
         conditioned: NDArray[np.float32],

@@ -87,6 +87,10 @@ class TimeDomain(WindowFeatures):
         self._ring = np.zeros(settings.window_samples * groups * LANES, np.float32)
         self._sums = np.zeros((WINDOW_ROWS + FEATURES + groups * (OPEN_ROWS + slots * CLOSED_ROWS)) * LANES)
 
+    @property
+    def _memory(self) -> dict[str, NDArray[np.generic]]:
+        return {"ring": self._ring, "sums": self._sums}
+
     def _fill(
         self,
         conditioned: NDArray[np.float32],

@@ -27,6 +27,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from decoder.carried import Carried, part, under
 from decoder.features import FeatureSettings, time_domain
 from decoder.features._grid import WindowFeatures
 from decoder.kernels import LANES, compiled
@@ -88,6 +89,22 @@ class TwoBands(WindowFeatures):
         super().reset()
         self._high.reset()
         self._past[:] = 0.0
+
+    def carried(self) -> Carried:
+        """Copies of all that it carries from block to block."""
+        return {**super().carried(), **under("high", self._high.carried())}
+
+    def restore(self, carried: Carried) -> None:
+        """Go on from there."""
+        self._high.restore(part("high", carried))
+        super().restore(carried)
+
+    @property
+    def _memory(self) -> dict[str, NDArray[np.generic]]:
+        return {
+            "past": self._past, "sum": self._sum, "means": self._means, "squares": self._squares,
+            "common": self._common,
+        }  # fmt: skip
 
     def _fill(
         self,
