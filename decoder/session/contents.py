@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from decoder.intent import Intents
 from decoder.session.digital import DigitalLines
-from decoder.session.layout import NOTES_PATH, Header, streams
+from decoder.session.layout import NOTES_PATH, STATE_PATH, Header, streams
 from decoder.session.model import Gap
 from decoder.session.recorded import (
     Commands,
@@ -21,6 +21,7 @@ from decoder.session.recorded import (
     Recorded,
     SensorReadings,
     SentPositions,
+    Traces,
 )
 from firmware_bridge.errors import NervehandError
 
@@ -139,6 +140,7 @@ def read_recorded(file: h5py.File, header: Header, verified: Verified = EVERYTHI
         file, header, "sensors", verified.rows("sensors")
     )
     health_at, (packed,) = read_stream(file, header, "health", verified.rows("health"))
+    traces_at, (times_ns,) = read_stream(file, header, "traces", verified.rows("traces"))
     events_at, (kind, first, second) = read_stream(file, header, "events", verified.rows("events"))
     mask = np.unpackbits(packed.astype(np.uint8), axis=1, count=header.info.n_channels).astype(np.bool_)
     commands = Commands(
@@ -184,4 +186,7 @@ def read_recorded(file: h5py.File, header: Header, verified: Verified = EVERYTHI
         else None,
         events=events,
         notes=notes,
+        traces=Traces(traces_at, times_ns.astype(np.int64)) if len(traces_at) else None,
+        decision=header.decision,
+        state=bytes(file[STATE_PATH][:].astype(np.uint8)) if STATE_PATH in file else b"",
     )

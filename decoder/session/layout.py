@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from decoder.session.model import FORMAT_VERSION, Session, SessionMeta
+from decoder.session.recorded import TRACE_TIMES
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.gate_rules import GateState
 from firmware_bridge.hand import N_DOF
 from firmware_bridge.stream import StreamInfo
 
 HEADER_PATH = "scratch/nervehand"
+STATE_PATH = "scratch/nervehand_state"
 SIGNAL_PATH = "acquisition/signal"
 TRUTH_PATH = "acquisition/truth"
 TRIALS_PATH = "intervals/trials"
@@ -69,7 +71,11 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """All that is known before the first sample, stored as JSON in the file."""
+    """All that is known before the first sample, stored as JSON in the file.
+
+    `decision` are the fields of decoder.decision.DecisionSettings by which the intents were decided, where these were
+    not the bundle's own.
+    """
 
     info: StreamInfo
     meta: SessionMeta
@@ -86,6 +92,7 @@ class Header:
     sensor_names: tuple[str, ...] = ()
     sensor_units: tuple[str, ...] = ()
     content: str = "session"
+    decision: dict[str, float] | None = None
 
     def to_json(self) -> str:
         return json.dumps({"format": "nervehand", "version": FORMAT_VERSION, **asdict(self)}, allow_nan=False)
@@ -153,6 +160,7 @@ def header_of(session: Session) -> Header:
         gate_states=GATE_STATES if session.recorded.sent is None else session.recorded.sent.state_names,
         sensor_names=() if session.recorded.sensors is None else session.recorded.sensors.names,
         sensor_units=() if session.recorded.sensors is None else session.recorded.sensors.units,
+        decision=session.recorded.decision,
     )
 
 
@@ -216,6 +224,18 @@ def streams(header: Header) -> dict[str, Stream]:
                 Column("time", "int64", 0, "handed to the hand, host monotonic ns"),
                 Column("positions", "float32", N_DOF, "six positions after the hand's own limits, -1..1"),
                 Column("state", "int16", 0, f"of the gate: {', '.join(header.gate_states)}"),
+            ),
+        ),
+        "traces": Stream(
+            "processing/behavior/traces",
+            True,
+            (
+                Column(
+                    "times",
+                    "int64",
+                    len(TRACE_TIMES),
+                    f"{', '.join(TRACE_TIMES)}: host monotonic ns, 0 where unknown",
+                ),
             ),
         ),
         "states": Stream(

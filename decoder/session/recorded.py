@@ -90,6 +90,29 @@ class HandStates:
     times_ns: NDArray[np.int64]
 
 
+TRACE_TIMES = (
+    "arrived",  # the last sample that the command rests on
+    "left_delay_line",  # the block that let that sample leave channel health
+    "taken",  # by the loop that decodes
+    "conditioned",
+    "featured",
+    "answered",  # by the network
+    "decided",
+    "guarded",  # the guard began with it
+    "sent",  # handed to the hand
+    "moved",  # the hand's own report of the movement that the command began; 0 where it began none
+)
+"""What is noted of a command on its way, host monotonic ns each, in this order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """When k commands were where: `times_ns` (k, 10) in the order of TRACE_TIMES, 0 where unknown."""
+
+    sample_index: NDArray[np.int64]
+    times_ns: NDArray[np.int64]
+
+
 @dataclass(frozen=True, slots=True)
 class HealthChanges:
     """The mask (k, c) bool (True = masked) that holds from each sample index on."""
@@ -115,7 +138,8 @@ class SensorReadings:
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """All of it; None where nothing of the kind was recorded. `output_names` name the intents' outputs and
-    `bundle` is the identity of the bundle that made them."""
+    `bundle` is the identity of the bundle that made them, by the settings of `decision` where these were not its own.
+    `state` is what the decoder carried before the first sample (decoder.carried), b"" where it began there."""
 
     intents: Intents | None = None
     output_names: tuple[str, ...] = ()
@@ -127,6 +151,9 @@ class Recorded:
     sensors: SensorReadings | None = None
     events: tuple[Event, ...] = ()
     notes: tuple[Note, ...] = ()
+    traces: Traces | None = None
+    decision: dict[str, float] | None = None
+    state: bytes = b""
 
 
 NOTHING_RECORDED = Recorded()

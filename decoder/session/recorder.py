@@ -53,6 +53,7 @@ LANES = (
     "sent",
     "digital",
     "sensors",
+    "traces",
 )
 """What a flush covers, in the order of its checksum; truth goes with the signal. New lanes come last: a recording
 of an earlier release has the first of these."""
@@ -66,12 +67,19 @@ class SessionWriter:
     """Records one session to `path`, which must not exist.
 
     Rows are kept in memory and written every `flush_s` seconds of samples; `flush` writes at once and `sync`
-    also waits for the disk, as the end of every trial does. One thread owns it. Errors: NervehandError;
-    RecordingStoppedError when less than `reserve_bytes` would stay free.
+    also waits for the disk, as the end of every trial does. `state` is what the decoder carries before the first
+    sample. One thread owns it. Errors: NervehandError; RecordingStoppedError when less than `reserve_bytes` would stay
+    free.
     """
 
     def __init__(
-        self, path: str | Path, header: Header, *, flush_s: float = 0.1, reserve_bytes: int = RESERVE_BYTES
+        self,
+        path: str | Path,
+        header: Header,
+        *,
+        flush_s: float = 0.1,
+        reserve_bytes: int = RESERVE_BYTES,
+        state: bytes = b"",
     ) -> None:
         import h5py
 
@@ -99,7 +107,7 @@ class SessionWriter:
                 self._journal = JournalWriter(journal_of(self._path))
                 made.callback(journal_of(self._path).unlink)
                 made.callback(self._journal.close)
-                create(self._path, header, LANES[1:])
+                create(self._path, header, LANES[1:], state=state)
                 made.callback(self._path.unlink)
                 self._file: h5py.File = h5py.File(self._path, "r+", libver="latest")
                 made.callback(self._file.close)
@@ -185,7 +193,7 @@ class SessionWriter:
         self._row = row + len(samples)
         self._pending_rows += len(samples)
         self._received += len(samples)
-        self._tail.received(self._received)
+        self._tail.received(self._received, self._header.first_sample + self._row)
         if self._pending_rows >= self._flush_rows:
             self.flush()
 
@@ -236,6 +244,10 @@ class SessionWriter:
                 np.array([names.index(one.state.value) for one in sent]),
             ],
         )
+
+    def traces(self, sample_index: NDArray[np.int64], times_ns: NDArray[np.int64]) -> None:
+        """When commands were where: the samples (k,) they rest on, and (k, 10) host times (recorded.TRACE_TIMES)."""
+        self._put("traces", sample_index, [times_ns])
 
     def state(self, state: HandState) -> None:
         """A report of the hand, at the last sample received; a fault in it is also a note."""

@@ -124,7 +124,7 @@ def _salvaged(path: Path, tail: Tail, opened: ExitStack) -> Salvage:
     part = Verified(spans[-1][1], _gaps(spans, header), _kept(tail, good), notes)
     session = read_open(file, path, verified=part)
     damaged = tuple(span for span, ok in judged if not ok)
-    return Salvage(session, tail.received, spans, damaged, damaged_notes)
+    return Salvage(session, tail.received + tail.on_its_way, spans, damaged, damaged_notes)
 
 
 def verify(file: h5py.File, header: Header, tail: Tail, position: int) -> bool:

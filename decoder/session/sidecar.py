@@ -1,10 +1,11 @@
 """The tail beside a recording: how far it got, and a checksum for every range that was flushed.
 
 A small memory-mapped file, little-endian. What a process wrote to it survives that process's death. A header
-of 64 bytes: magic, version uint32, number of lanes uint32, and samples received, written and flushed, uint64
-each. Then a record per flush: first signal row of the flush and the row at which each lane ends (uint64), the
-CRC-32 of all rows that the flush added (uint32), and the CRC-32 of the record so far (uint32). Lanes are the
-signal and then the streams of the file, in a fixed order, to which later releases add at the end.
+of 64 bytes: magic, version uint32, number of lanes uint32, samples received, written and flushed, uint64 each, and
+the index after the last sample received, and after the last one that was on its way to the recorder from a process of
+its own (uint64, 0 where unknown). Then a record per flush: first signal row of the flush and the row at which each
+lane ends (uint64), the CRC-32 of all rows that the flush added (uint32), and the CRC-32 of the record so far (uint32).
+Lanes are the signal and then the streams of the file, in a fixed order, to which later releases add at the end.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ MAGIC = b"NHTAIL\x00\x01"
 VERSION = 1
 HEADER = struct.Struct("<8sIIQQQ")
 HEADER_BYTES = 64
-RECEIVED_AT, WRITTEN_AT, FLUSHED_AT = 16, 24, 32
+RECEIVED_AT, WRITTEN_AT, FLUSHED_AT, NEXT_AT, ON_ITS_WAY_AT = 16, 24, 32, 40, 48
 GROWTH_BYTES = 1 << 16
 
 
@@ -37,12 +38,14 @@ class FlushRecord:
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """What a tail says: samples received, written and flushed (gaps not counted), and its whole records."""
+    """What a tail says: samples received, written and flushed (gaps not counted), its whole records, and how many
+    samples were on their way to the recorder when all of it ended."""
 
     received: int
     written: int
     flushed: int
     records: tuple[FlushRecord, ...]
+    on_its_way: int = 0
 
 
 class TailWriter:
@@ -66,8 +69,10 @@ class TailWriter:
             ) from None
         HEADER.pack_into(self._map, 0, MAGIC, VERSION, n_lanes, 0, 0, 0)
 
-    def received(self, samples: int) -> None:
+    def received(self, samples: int, next_index: int) -> None:
+        """So many were received, and the one of `next_index` is next."""
         struct.pack_into("<Q", self._map, RECEIVED_AT, samples)
+        struct.pack_into("<Q", self._map, NEXT_AT, next_index)
 
     def written(self, samples: int) -> None:
         struct.pack_into("<Q", self._map, WRITTEN_AT, samples)
@@ -122,4 +127,28 @@ def read_tail(path: Path, n_lanes: int) -> Tail:
         if struct.unpack_from("<I", content, at + body.size)[0] != zlib.crc32(raw) or not any(fields):
             break
         records.append(FlushRecord(fields[0], fields[1:-1] + missing, fields[-1]))
-    return Tail(received, written, flushed, tuple(records))
+    next_index, way_index = struct.unpack_from("<QQ", content, NEXT_AT)
+    return Tail(
+        received, written, flushed, tuple(records), max(way_index - next_index, 0) if way_index else 0
+    )
+
+
+class OnItsWay:
+    """Notes in the tail of a recording that another process writes how far samples have come towards it.
+
+    What was noted survives the death of both processes. NervehandError where there is no such tail.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            with path.open("r+b") as file:
+                self._map = mmap.mmap(file.fileno(), HEADER_BYTES)
+        except (OSError, ValueError) as error:
+            raise NervehandError(f"{path}: cannot be noted in ({error}): the recording has ended") from None
+
+    def note(self, next_index: int) -> None:
+        """The sample before `next_index` is on its way."""
+        struct.pack_into("<Q", self._map, ON_ITS_WAY_AT, next_index)
+
+    def close(self) -> None:
+        self._map.close()

@@ -31,17 +31,22 @@ def create_private(path: Path) -> None:
         raise NervehandError(f"{path}: cannot be created ({error.strerror}): choose another name") from None
 
 
-def create(path: Path, header: Header, names: tuple[str, ...], *, signal: bool = True) -> None:
-    """Make an NWB file at `path` (which must not exist), with the named streams, at 0 rows; or none, on any error."""
+def create(
+    path: Path, header: Header, names: tuple[str, ...], *, signal: bool = True, state: bytes = b""
+) -> None:
+    """Make an NWB file at `path` (which must not exist), with the named streams, at 0 rows; or none, on any error.
+
+    `state` is what the decoder carries before the first sample.
+    """
     create_private(path)
     try:
-        _write(path, header, names, signal)
+        _write(path, header, names, signal, state)
     except BaseException:
         path.unlink()
         raise
 
 
-def _write(path: Path, header: Header, names: tuple[str, ...], signal: bool) -> None:
+def _write(path: Path, header: Header, names: tuple[str, ...], signal: bool, state: bytes) -> None:
     import h5py
     import pynwb
 
@@ -56,6 +61,11 @@ def _write(path: Path, header: Header, names: tuple[str, ...], signal: bool) -> 
             _add_stream(nwb, streams(header)[name])
         if signal:
             _add_tables(nwb)
+        if state:
+            nwb.add_scratch(
+                np.frombuffer(state, np.uint8), name="nervehand_state",
+                description="What the decoder carried before the first sample.",
+            )  # fmt: skip
         with h5py.File(path, "w", libver="latest") as file, pynwb.NWBHDF5IO(file=file, mode="w") as io:
             io.write(nwb)
 

@@ -49,7 +49,7 @@ def write_session(session: Session, path: str | Path) -> None:
     truth = session.truth
     need = rows * width * session.signal.dtype.itemsize + (0 if truth is None else truth.nbytes)
     with whole_file(path, need) as part:
-        create(part, header, tuple(contents))
+        create(part, header, tuple(contents), state=session.recorded.state)
         import h5py
 
         with h5py.File(part, "r+", libver="latest") as file:
@@ -167,6 +167,8 @@ def stream_rows(session: Session) -> dict[str, Rows]:
     if recorded.sent is not None:
         s = recorded.sent
         rows["sent"] = (s.sample_index, [s.sent_ns, s.positions, s.state])
+    if recorded.traces is not None:
+        rows["traces"] = (recorded.traces.sample_index, [recorded.traces.times_ns])
     if recorded.states is not None:
         rows["states"] = (recorded.states.sample_index, [recorded.states.positions, recorded.states.times_ns])
     if recorded.sensors is not None:

@@ -19,6 +19,7 @@ from decoder.session.recorded import (
     Recorded,
     SensorReadings,
     SentPositions,
+    Traces,
 )
 from firmware_bridge.stream import StreamInfo
 
@@ -102,6 +103,9 @@ def session(info: StreamInfo, intents: Intents) -> Session:
             health=HealthChanges(np.array([100, 333]), np.array([[True, False, True], [False] * 3])),
             events=(Event(350, EventKind.GAP, 50), Event(350, EventKind.RESTART, -3, 1 << 40)),
             notes=(Note(101, "gegrüßt\nsei"), Note(999, "")),
+            traces=Traces(np.array([119, 139]), np.arange(20).reshape(2, 10) + (1 << 60)),
+            decision={"min_cutoff_hz": 0.1, "hysteresis": 1 / 3},
+            state=bytes(range(256)),
         ),
     )
 
