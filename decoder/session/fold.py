@@ -9,6 +9,7 @@ from pathlib import Path
 from decoder.session.journal import journal_of, read_journal
 from decoder.session.layout import Header, streams
 from decoder.session.reader import read_open, tail_of
+from decoder.session.sidecar import mark_whole
 from decoder.session.writer import RESERVE_BYTES, fill_tables, make_regular, sync_folder
 from firmware_bridge.errors import NervehandError
 
@@ -39,6 +40,7 @@ def fold(path: Path, header: Header) -> None:
                     make_regular(file, header, name)
         with target.open("rb") as raw:
             os.fsync(raw.fileno())
+        mark_whole(tail_of(path))
         if room:
             part.replace(path)
     finally:

@@ -35,6 +35,8 @@ class EventKind(IntEnum):
     FILLED = 16  # lost before here and bridged: samples, with those since the last such event
     INPUT = 17  # a person moved the intent of a simulated one: index of the gesture
     LEFT_OUT = 18  # nothing is to be learned or scored from here on: for how many samples
+    PINNED = 19  # somebody wants this file kept: from which sample on
+    RELOADED = 20  # a configuration was read again: its generation
 
 
 @dataclass(frozen=True, slots=True)

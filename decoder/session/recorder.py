@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,12 @@ LANES = (
 of an earlier release has the first of these."""
 
 
+class Make(Protocol):
+    """Makes a session file at 0 rows, or raises and leaves none."""
+
+    def __call__(self, path: Path, header: Header, names: tuple[str, ...], *, state: bytes) -> None: ...
+
+
 class RecordingStoppedError(NervehandError):
     """The recorder stopped before the disk was full. All rows up to here are safe; close it."""
 
@@ -68,8 +74,8 @@ class SessionWriter:
 
     Rows are kept in memory and written every `flush_s` seconds of samples; `flush` writes at once and `sync`
     also waits for the disk, as the end of every trial does. `state` is what the decoder carries before the first
-    sample. One thread owns it. Errors: NervehandError; RecordingStoppedError when less than `reserve_bytes` would stay
-    free.
+    sample. `make` makes the file with its empty data sets, as skeleton.create does. One thread owns it. Errors:
+    NervehandError; RecordingStoppedError when less than `reserve_bytes` would stay free.
     """
 
     def __init__(
@@ -80,6 +86,7 @@ class SessionWriter:
         flush_s: float = 0.1,
         reserve_bytes: int = RESERVE_BYTES,
         state: bytes = b"",
+        make: Make = create,
     ) -> None:
         import h5py
 
@@ -107,7 +114,7 @@ class SessionWriter:
                 self._journal = JournalWriter(journal_of(self._path))
                 made.callback(journal_of(self._path).unlink)
                 made.callback(self._journal.close)
-                create(self._path, header, LANES[1:], state=state)
+                make(self._path, header, LANES[1:], state=state)
                 made.callback(self._path.unlink)
                 self._file: h5py.File = h5py.File(self._path, "r+", libver="latest")
                 made.callback(self._file.close)
@@ -143,6 +150,16 @@ class SessionWriter:
     def flushed(self) -> int:
         """Samples that a kill of this process can no longer lose."""
         return self._flushed
+
+    @property
+    def is_flushed(self) -> bool:
+        """Whether all that came is written."""
+        return not self._pending and not any(self._rows.values())
+
+    @property
+    def path(self) -> Path:
+        """Of the session file."""
+        return self._path
 
     @property
     def last_sample(self) -> int:
@@ -305,15 +322,18 @@ class SessionWriter:
         self._tail.sync()
         self._journal.sync()
 
-    def close(self, *, failing: bool = False) -> None:
+    def close(self, *, failing: bool = False, folding: bool = True) -> None:
         """Finish the file: fold the journal in, write the table of trials, and remove journal and tail.
 
-        Without any sample no file is left, which is an error unless another one is under way (`failing`).
+        Without any sample no file is left, which is an error unless another one is under way (`failing`). Without
+        `folding` all of it is on the disk, and journal and tail stay beside the file until somebody folds them in.
         """
         if not self._file:
             return
         if not self._stopped:
             self.flush()
+        if not folding:
+            os.fsync(self._fd)
         self._file.close()
         self._tail.sync()
         self._tail.close()
@@ -321,7 +341,8 @@ class SessionWriter:
         self._journal.close()
         os.close(self._fd)
         if self._received:
-            fold(self._path, self._header)
+            if folding:
+                fold(self._path, self._header)
             return
         for name in (self._path, tail_of(self._path), journal_of(self._path)):
             name.unlink()

@@ -3,9 +3,10 @@
 A small memory-mapped file, little-endian. What a process wrote to it survives that process's death. A header
 of 64 bytes: magic, version uint32, number of lanes uint32, samples received, written and flushed, uint64 each, and
 the index after the last sample received, and after the last one that was on its way to the recorder from a process of
-its own (uint64, 0 where unknown). Then a record per flush: first signal row of the flush and the row at which each
-lane ends (uint64), the CRC-32 of all rows that the flush added (uint32), and the CRC-32 of the record so far (uint32).
-Lanes are the signal and then the streams of the file, in a fixed order, to which later releases add at the end.
+its own (uint64, 0 where unknown), and 1 once a whole session file is about to take the recording's place. Then a
+record per flush: first signal row of the flush and the row at which each lane ends (uint64), the CRC-32 of all rows
+that the flush added (uint32), and the CRC-32 of the record so far (uint32). Lanes are the signal and then the streams
+of the file, in a fixed order, to which later releases add at the end.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ MAGIC = b"NHTAIL\x00\x01"
 VERSION = 1
 HEADER = struct.Struct("<8sIIQQQ")
 HEADER_BYTES = 64
-RECEIVED_AT, WRITTEN_AT, FLUSHED_AT, NEXT_AT, ON_ITS_WAY_AT = 16, 24, 32, 40, 48
+RECEIVED_AT, WRITTEN_AT, FLUSHED_AT, NEXT_AT, ON_ITS_WAY_AT, WHOLE_AT = 16, 24, 32, 40, 48, 56
 GROWTH_BYTES = 1 << 16
 
 
@@ -131,6 +132,22 @@ def read_tail(path: Path, n_lanes: int) -> Tail:
     return Tail(
         received, written, flushed, tuple(records), max(way_index - next_index, 0) if way_index else 0
     )
+
+
+def mark_whole(path: Path) -> None:
+    """Note in a tail that the file which takes the recording's place lacks nothing; on the disk when this returns."""
+    with path.open("r+b") as file:
+        file.seek(WHOLE_AT)
+        file.write(struct.pack("<Q", 1))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def is_marked_whole(path: Path) -> bool:
+    """Whether `mark_whole` was here."""
+    with path.open("rb") as file:
+        file.seek(WHOLE_AT)
+        return file.read(8) == struct.pack("<Q", 1)
 
 
 class OnItsWay:

@@ -238,3 +238,26 @@ def _empty_text() -> object:
     from hdmf.backends.hdf5.h5_utils import H5DataIO
 
     return H5DataIO(data=np.empty((0,), h5py.string_dtype()), maxshape=(None,), chunks=(64,))
+
+
+def main() -> int:
+    """Make the file that standard input describes: 4 bytes of length, little-endian, JSON (path, header, names), the
+    carried state. Its own process, as pynwb takes more memory than who records."""
+    import json
+    import sys
+
+    given = sys.stdin.buffer.read()
+    end = 4 + int.from_bytes(given[:4], "little")
+    asked = json.loads(given[4:end])
+    try:
+        create(
+            Path(asked["path"]), Header.from_json(asked["header"]), tuple(asked["names"]), state=given[end:]
+        )
+    except (NervehandError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
