@@ -1,19 +1,17 @@
 """A bundle is what is deployed: one file that holds a decoder, and everything that it was made for.
 
 Layout (`.nhb`): a ZIP archive, nothing compressed, of `manifest.json`, `step.onnx` and `arrays/<name>.npy`
-(read without pickle). The archive's comment is `nervehand-bundle-sha256:` and the SHA-256, in hex, of the
-whole file with those 64 digits as zeros: one changed byte anywhere is refused, and the digest is the
-bundle's identity. Nothing in a bundle can execute.
+(read without pickle), and `signature.json` where somebody signed (decoder/signature.py). Its comment holds the SHA-256
+of the whole file (decoder/bundle_archive.py): one changed byte anywhere is refused, and the digest is the bundle's
+identity. Members of other names are left alone. Nothing in a bundle can execute.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import tempfile
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,19 +20,18 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from decoder.bundle_archive import MANIFEST, SIGNATURE, STEP_GRAPH, archived, members_in
 from decoder.conditioning import Coefficients, ConditioningSettings
 from decoder.decision import DecisionSettings, PositionMap
 from decoder.features import FeatureSettings
 from decoder.health_settings import HealthSettings, instant_health
 from decoder.normalisation import Compression, Normalisation
 from decoder.npy import read_npy
+from decoder.signature import Signature, members_sha256, require_allowed, signature_in, to_json
 from firmware_bridge.errors import NervehandError, StreamMismatchError
 from firmware_bridge.stream import StreamInfo, StreamKind
 
 FORMAT_VERSION = 1
-_COMMENT = b"nervehand-bundle-sha256:"
-_ZEROS = b"0" * 64
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # ZIP's first date: the same decoder is the same bytes
 _MAX_BYTES = 256 * 2**20
 
 
@@ -125,6 +122,7 @@ class Bundle:
     """A decoder, loaded. `sha256` is its identity (empty until it was written or read).
 
     `rest` is what a check before use compares with; None in bundles from before there was one, and where nobody rested.
+    `signature` is what was found beside the content, not yet checked (decoder/signing.py); None: nobody signed.
 
     Raises NervehandError where its parts do not belong together.
     """
@@ -136,6 +134,7 @@ class Bundle:
     step_graph: bytes
     sha256: str = ""
     rest: RestFeatures | None = None
+    signature: Signature | None = None
 
     def __post_init__(self) -> None:
         m, positions = self.manifest, self.position_map
@@ -221,11 +220,12 @@ def write_bundle(bundle: Bundle, path: Path) -> str:
             raise
     except OSError as error:
         raise NervehandError(f"{path}: cannot be written ({error.strerror}): choose another place") from error
-    return _digest_in(data)
+    return data[-64:].decode()
 
 
-def read_bundle(path: Path) -> Bundle:
-    """Raises NervehandError, naming the file, where it is missing, changed, foreign or of another format."""
+def read_bundle(path: Path, allowed_signers: Sequence[str] = ()) -> Bundle:
+    """Raises NervehandError, naming the file, where it is missing, changed, foreign or of another format, or where
+    there are `allowed_signers` (keys, as `nervehand signer show` prints them) and none of them signed it."""
     try:
         size = os.stat(path).st_size
         if size > _MAX_BYTES:
@@ -238,44 +238,49 @@ def read_bundle(path: Path) -> Bundle:
             f"{path}: cannot be read ({error.strerror}): give the path of a .nhb file"
         ) from error
     try:
-        return unpack(data)
+        return unpack(data, allowed_signers)
     except NervehandError as error:
         raise NervehandError(f"{path}: {error}") from error
 
 
 def pack(bundle: Bundle) -> bytes:
-    """The bundle as the bytes of its file: the same decoder gives the same bytes."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        _store(archive, "manifest.json", bundle.manifest.model_dump_json(indent=1).encode())
-        _store(archive, "step.onnx", bundle.step_graph)
-        for name, array in sorted(_arrays(bundle).items()):
-            npy = io.BytesIO()
-            np.lib.format.write_array(npy, np.ascontiguousarray(array), allow_pickle=False)
-            _store(archive, f"arrays/{name}.npy", npy.getvalue())
-        archive.comment = _COMMENT + _ZEROS
-    data = buffer.getvalue()
-    return data[:-64] + hashlib.sha256(data).hexdigest().encode()
+    """The bundle as the bytes of its file: the same decoder gives the same bytes.
+
+    NervehandError where it carries a signature of something else.
+    """
+    members = content_of(bundle)
+    if bundle.signature is not None:
+        if members_sha256(members) != bundle.signature.members_sha256:
+            raise NervehandError(
+                f"this decoder is not what {bundle.signature.who} signed any more: sign it again, or copy the file"
+            )
+        members[SIGNATURE] = to_json(bundle.signature)
+    return archived(members)
 
 
-def unpack(data: bytes) -> Bundle:
-    """The bundle in a file's bytes. Raises NervehandError where a byte was changed or a part is missing."""
-    if data[-64 - len(_COMMENT) : -64] != _COMMENT:
-        raise NervehandError("is not a decoder bundle, or is cut short: copy it again, or export it again")
-    digest = _digest_in(data)
-    found = hashlib.sha256(data[:-64] + _ZEROS).hexdigest()
-    if digest != found:
-        raise NervehandError(
-            f"was changed after it was written (SHA-256 {found[:12]}, not {digest[:12]}): copy it again"
-        )
+def content_of(bundle: Bundle) -> dict[str, bytes]:
+    """The members of the bundle's file by name, all but a signature."""
+    members = {MANIFEST: bundle.manifest.model_dump_json(indent=1).encode(), STEP_GRAPH: bundle.step_graph}
+    for name, array in _arrays(bundle).items():
+        npy = io.BytesIO()
+        np.lib.format.write_array(npy, np.ascontiguousarray(array), allow_pickle=False)
+        members[f"arrays/{name}.npy"] = npy.getvalue()
+    return members
+
+
+def unpack(data: bytes, allowed_signers: Sequence[str] = ()) -> Bundle:
+    """The bundle in a file's bytes. NervehandError where a byte was changed, a part is missing, or none of the
+    `allowed_signers` signed it, where there are any: that is judged before anything in it is looked at."""
+    members, digest = members_in(data)
+    signature = signature_in(members)
+    require_allowed(signature, allowed_signers)
     try:
-        members = _members(data)
         arrays = {
             name.removeprefix("arrays/").removesuffix(".npy"): read_npy(io.BytesIO(content), len(content))
             for name, content in members.items()
             if name.startswith("arrays/")
         }
-        manifest = Manifest.model_validate_json(members["manifest.json"])
+        manifest = Manifest.model_validate_json(members[MANIFEST])
         return Bundle(
             manifest,
             _coefficients(manifest, arrays),
@@ -290,11 +295,12 @@ def unpack(data: bytes) -> Bundle:
                 offset=_float32(arrays, "positions.offset"),
                 postures=_float32(arrays, "positions.postures"),
             ),
-            members["step.onnx"],
+            members[STEP_GRAPH],
             digest,
             RestFeatures(_float32(arrays, "rest.mean"), _float32(arrays, "rest.spread"))
             if "rest.mean" in arrays
             else None,
+            signature,
         )
     except ValidationError as error:
         first = error.errors()[0]
@@ -302,30 +308,6 @@ def unpack(data: bytes) -> Bundle:
         raise NervehandError(f"manifest.json, {where}: {first['msg']}: export the decoder again") from error
     except (KeyError, ValueError, TypeError) as error:
         raise NervehandError(f"holds no complete decoder ({error}): export it again") from error
-
-
-def _members(data: bytes) -> dict[str, bytes]:
-    """The archive's members by name. Raises NervehandError, and never gives more bytes than came in."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            infos = archive.infolist()
-            if any(info.compress_type != zipfile.ZIP_STORED for info in infos):
-                raise NervehandError("holds something compressed, as no decoder bundle does: export it again")
-            if sum(info.file_size for info in infos) > len(data):
-                raise NervehandError("claims more than it holds: copy it again, or export it again")
-            return {info.filename: archive.read(info) for info in infos}
-    except NervehandError:
-        raise
-    except Exception as error:  # what zipfile raises on damage has no common base
-        raise NervehandError(f"holds no whole archive ({error}): export it again") from error
-
-
-def _digest_in(data: bytes) -> str:
-    return data[-64:].decode("ascii", "replace")
-
-
-def _store(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
-    archive.writestr(zipfile.ZipInfo(name, _EPOCH), content)
 
 
 def _arrays(bundle: Bundle) -> dict[str, NDArray[np.generic]]:

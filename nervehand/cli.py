@@ -18,6 +18,7 @@ from nervehand.console_command import console
 from nervehand.guard_commands import add_guard_commands
 from nervehand.hand_commands import add_hand_commands
 from nervehand.options import AnyWearer, Force, Json, OutSession, finite, free_to_write
+from nervehand.signer_commands import add_signer_commands
 from nervehand.source_commands import add_source_commands
 
 if TYPE_CHECKING:
@@ -259,6 +260,7 @@ add_calibrate_commands(app)
 add_source_commands(app)
 add_guard_commands(app)
 add_hand_commands(app)
+add_signer_commands(app)
 app.command()(cohort)
 app.command()(console)
 

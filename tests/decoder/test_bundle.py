@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import json
-import zipfile
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decoder.bundle import Bundle, Manifest, pack, read_bundle, unpack, write_bundle
+from decoder.bundle import Bundle, Manifest, content_of, pack, read_bundle, unpack, write_bundle
+from decoder.bundle_archive import archived
 from decoder.health_settings import default_health, instant_health
 from firmware_bridge.errors import NervehandError, StreamMismatchError
 from firmware_bridge.stream import StreamInfo
@@ -94,24 +95,11 @@ def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> No
     assert [p.name for p in tmp_path.iterdir()] == ["folder"]
 
 
-def test_a_pickle_inside_is_never_loaded(tmp_path: Path) -> None:
+def test_a_pickle_inside_is_never_loaded() -> None:
     """An archive that is sealed correctly but holds an object array is refused by the reader, not executed."""
-    import hashlib
-    import io
-
-    source = zipfile.ZipFile(io.BytesIO(packed()))
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name in source.namelist():
-            content = source.read(name)
-            if name == "arrays/normalisation.mean.npy":
-                evil = io.BytesIO()
-                np.save(evil, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-                content = evil.getvalue()
-            archive.writestr(name, content)
-        archive.comment = b"nervehand-bundle-sha256:" + b"0" * 64
-    data = buffer.getvalue()
-    sealed = data[:-64] + hashlib.sha256(data).hexdigest().encode()
+    evil = io.BytesIO()
+    np.save(evil, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    sealed = archived(content_of(bundle()) | {"arrays/normalisation.mean.npy": evil.getvalue()})
     with pytest.raises(NervehandError, match="no complete decoder"):
         unpack(sealed)
 

@@ -59,7 +59,7 @@ TARGETS = (
     Target("session-header", (_SESSION + "layout",)),
     Target("session-beside", (_SESSION + "sidecar", _SESSION + "journal")),
     Target("session-recover", (_SESSION + "recover", _SESSION + "unclosed"), 512, weight=2),
-    Target("bundle", ("decoder.bundle",), 1 << 15),
+    Target("bundle", ("decoder.bundle", "decoder.bundle_archive", "decoder.signature"), 1 << 15),
     Target(
         "step-graph",
         ("decoder.engine", "decoder.engines.graph", "decoder.engines.program"),
