@@ -56,7 +56,10 @@ def require_recorded_by(session: Session, bundle: Bundle) -> None:
         raise StreamMismatchError(
             f"it was decided by {made_by[:12] or 'nobody'}, this decoder is {bundle.sha256[:12]}: give its own"
         )
-    taken_over = [e.sample_index for e in session.recorded.events if e.kind == EventKind.BUNDLE]
+    end = session.first_sample + session.n_samples  # at which the next file may begin with another decoder
+    taken_over = [
+        e.sample_index for e in session.recorded.events if e.kind == EventKind.BUNDLE and e.sample_index < end
+    ]
     if taken_over:
         raise NervehandError(
             f"another decoder took over at sample {taken_over[0]} in the middle of this file: replay it without "

@@ -136,11 +136,11 @@ class DecodeChain:
                 self._forget(int(raw.sample_index[-1]))
             if hop == len(z):
                 break
-        self.raw = _joined(answers)
+        self.raw = joined(answers)
         self.stage_ns[:4] = self.front_end.stage_ns
         self.stage_ns[4] = engine_end_ns
         self.stage_ns[5] = time.monotonic_ns()
-        return _joined(intents)
+        return joined(intents)
 
     def _answer(self, z: NDArray[np.float32], found: Features, hop: int) -> tuple[EngineOutput, bool]:
         """The network's answers from `hop` on, up to and with the first that is not finite, and whether all are."""
@@ -166,7 +166,8 @@ class DecodeChain:
 T = TypeVar("T", EngineOutput, Intents)
 
 
-def _joined(parts: list[T]) -> T:
+def joined(parts: list[T]) -> T:
+    """One after the other; at least one."""
     if len(parts) == 1:
         return parts[0]
     kind = type(parts[0])

@@ -9,7 +9,7 @@ import numpy as np
 
 from decoder.bundle import Bundle
 from decoder.chain import ChainEvent, DecodeChain, compile_kernels
-from decoder.decision import REST
+from decoder.decision import REST, DecisionSettings
 from decoder.intent import Intents
 from decoder.shadow_records import TOO_SLOW
 from firmware_bridge.errors import NervehandError, StreamMismatchError
@@ -42,6 +42,14 @@ class Decoder:
         self._rests_from: int | None = None
         self.newest = 0
         """The sample that its newest hop rests on."""
+        self.decision = bundle.manifest.decision
+        """By which it decides."""
+
+    def decide_by(self, settings: DecisionSettings) -> None:
+        """Decide by these from the next hop on; in the thread that decodes, or before it does."""
+        if settings != self.decision:
+            self.chain.decide_by(settings)
+            self.decision = settings
 
     def process(self, block: SignalBlock) -> Intents:
         """The intents of the hops that this block completes. Where it `is_timed`, what that costs is added up."""

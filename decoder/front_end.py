@@ -23,7 +23,8 @@ from firmware_bridge.stream import SignalBlock, StreamInfo
 class ChainEvent:
     """Something that happened at a sample: `kind` is stable, `text` is for people, `first` and `second` are numbers.
 
-    "gap": the chain restarted after a loss; "fault": after an answer that is not finite. The others restart nothing:
+    "gap": the chain restarted after a loss; "fault": after an answer that is not finite; "overload": after `first`
+    samples that had come but were left out, as they were too late to be of use. The others restart nothing:
     "filled": so many samples lost and bridged; "masked" and "unmasked": a channel and its Cause; "artefact": so many
     channels hit, so many samples blanked.
     """
@@ -37,7 +38,7 @@ class ChainEvent:
     @property
     def restarts(self) -> bool:
         """Whether the chain began anew."""
-        return self.kind in ("gap", "fault")
+        return self.kind in ("gap", "fault", "overload")
 
 
 @dataclass(frozen=True, slots=True)

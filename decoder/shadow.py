@@ -175,6 +175,11 @@ class Shadows:
         )
 
     @property
+    def decoders(self) -> tuple[Decoder, ...]:
+        """The deployed one and those beside it; in the thread that decodes."""
+        return (self.deployed, *(one.decoder for one in self._beside.values()))
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing runs beside the deployed one, nor is about to."""
         return not self._beside and not self._inbox
@@ -300,8 +305,7 @@ class Shadows:
         return (decoder.cost_us(percent) or 0.0) / (decoder.bundle.hop_s * 1e6)
 
     def _budget_left(self) -> float:
-        decoders = [self.deployed, *(one.decoder for one in self._beside.values())]
-        return 1.0 - sum(self._share(one, 99) for one in decoders)
+        return 1.0 - sum(self._share(one, 99) for one in self.decoders)
 
     def _state(self, one: _Beside) -> ShadowState:
         half, most = one.decoder.cost_us(50), one.decoder.cost_us(99)

@@ -44,7 +44,12 @@ def refusal_by_check(
     return ""
 
 
-def told(report: PreUseReport, acknowledgement: str, laxer: tuple[str, ...]) -> str:
+def laxer_than_usual(limits: GateLimits) -> str:
+    """What is said of limits that are, "" of others."""
+    return f"; limits laxer than usual: {', '.join(limits.laxer)}" if limits.laxer else ""
+
+
+def told(report: PreUseReport, acknowledgement: str, limits: GateLimits) -> str:
     """What an arming rests on, in words."""
     text = "armed; pre-use check "
     if report.passed:
@@ -55,4 +60,4 @@ def told(report: PreUseReport, acknowledgement: str, laxer: tuple[str, ...]) -> 
             f" (failed: {failed})" if failed else " (not done)"
         )
     text += f"; acknowledged by {acknowledgement}" if acknowledgement else ""
-    return text + (f"; limits laxer than usual: {', '.join(laxer)}" if laxer else "")
+    return text + laxer_than_usual(limits)

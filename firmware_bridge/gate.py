@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_bridge.adjustments import Adjustments
-from firmware_bridge.arming import refusal_by_check, refusal_by_hand, told, unnamed
+from firmware_bridge.arming import laxer_than_usual, refusal_by_check, refusal_by_hand, told, unnamed
 from firmware_bridge.gate_limits import GateLimits
 from firmware_bridge.gate_rules import GRAVITY, Cause, GateState, Recovery, SafeAction, rules_with
-from firmware_bridge.hand import N_DOF, HandCommand, HandState, LinkState, WatchdogAction
+from firmware_bridge.hand import N_DOF, HandCapabilities, HandCommand, HandState, LinkState, WatchdogAction
 from firmware_bridge.hand_watch import HandWatch
 from firmware_bridge.preuse import PreUseReport
 from firmware_bridge.ramp import REST, Positions, Ramp
@@ -35,8 +35,9 @@ class GateEvent:
     """Something that a person may want to know later.
 
     `kind` is stable: a request ("arm", "arm refused", "disarm", "disarm refused", "stop", "release", "fault",
-    "adjust", "adjust refused"), "grip" (one was started), "hand" (what it reports is against moving it), or the
-    `GateState` that was entered, or stayed in for another cause. `text` is for people; `who` asked for it.
+    "adjust", "adjust refused", "limits", "limits refused"), "grip" (one was started), "hand" (what it reports is
+    against moving it), or the `GateState` that was entered, or stayed in for another cause. `text` is for people;
+    `who` asked for it.
     """
 
     time_ns: int
@@ -49,6 +50,7 @@ class GateEvent:
 class GateDecision:
     """One step's outcome: `positions` (6,) float32, finite and inside the limits, go to the hand if `send`.
 
+    After a change of the limits they are on their way inside, and inside what was allowed before.
     Where `grip` names one of the hand's own grips, it is to be started now, and nothing else is sent.
     `cause` is what keeps the gate from following the commands or from sending a release; None if nothing.
     """
@@ -69,19 +71,13 @@ class SafetyGate:
     """
 
     def __init__(self, limits: GateLimits, watchdog_action: WatchdogAction) -> None:
-        self._limits = limits
-        self._rules = rules_with(limits.actions)
         self._watchdog_action = watchdog_action
-        self._ramp = Ramp(*map(_plain, (limits.lower, limits.upper, limits.max_acceleration_per_s2)))
-        self._watch = HandWatch(limits)
-        self._speed = _plain(limits.max_speed_per_s)
-        self._relax_speed = tuple(min(speed, 1.0 / limits.relax_duration_s) for speed in self._speed)
-        self._open = _plain(limits.open_positions)
-        self._rest_band = float(np.float32(limits.rest_band))  # targets are float32, and 0.15 is rest
-        self._slot_ns = math.ceil(NS / limits.max_command_rate_hz)
-        self._longest_s = max(limits.max_step_s, self._slot_ns / NS)
         self._adjustments = Adjustments()
-        self._follow_speed = self._speed
+        self._ramp = Ramp(*_of_motion(limits))
+        self._watch = HandWatch(limits)
+        self._take(limits)
+        self._rules = self._declared
+        self._aim = REST
         self._mode = GateState.DISARMED
         self._latched: Cause | None = None
         self._command: HandCommand | None = None
@@ -98,10 +94,32 @@ class SafetyGate:
         self._shown: tuple[GateState, Cause | None] = (GateState.DISARMED, None)
         self._who: dict[GateState | Cause | None, str] = {}
 
+    def _take(self, limits: GateLimits) -> None:
+        """Go by these limits from the next step on."""
+        self._limits = limits
+        self._declared = rules_with(limits.actions)
+        self._speed = _plain(limits.max_speed_per_s)
+        self._follow_speed = tuple(map(min, self._speed, self._adjustments.max_speed_per_s))
+        self._relax_speed = tuple(min(speed, 1.0 / limits.relax_duration_s) for speed in self._speed)
+        self._open = _plain(limits.open_positions)
+        self._rest_band = float(np.float32(limits.rest_band))  # targets are float32, and 0.15 is rest
+        self._slot_ns = math.ceil(NS / limits.max_command_rate_hz)
+        self._longest_s = max(limits.max_step_s, self._slot_ns / NS)
+
     @property
     def limits(self) -> GateLimits:
-        """What it was made with."""
+        """What is in force; safe actions that were declared for a cause in force begin after it."""
         return self._limits
+
+    @property
+    def aim(self) -> Positions:
+        """Where the hand was last sent on its way to (6,), inside the limits."""
+        return self._aim
+
+    @property
+    def time_to_rest_s(self) -> float:
+        """How long a release may take, also from where earlier limits have left the hand."""
+        return max(self._limits.time_to_rest_s, self._ramp.time_to_rest_s(self._speed))
 
     @property
     def adjustments(self) -> Adjustments:
@@ -155,6 +173,7 @@ class SafetyGate:
         if refusal:
             return (GateEvent(now_ns, "arm refused", refusal, who or "nobody"),)
         self._mode = GateState.ARMED
+        self._rules = self._declared
         self._latched = Cause.AWAITING_REST
         self._command = None
         self._sending = False
@@ -162,7 +181,7 @@ class SafetyGate:
         self._watch.forget()
         self._who[Cause.AWAITING_REST] = who
         shown = self._show(now_ns, GateState.HOLDING, Cause.AWAITING_REST)
-        return (GateEvent(now_ns, "arm", told(report, acknowledgement, self._limits.laxer), who), *shown)
+        return (GateEvent(now_ns, "arm", told(report, acknowledgement, self._limits), who), *shown)
 
     def disarm(self, now_ns: int, who: str) -> tuple[GateEvent, ...]:
         """Send nothing more. A release that has not reached rest is finished first: ask again after it."""
@@ -210,6 +229,37 @@ class SafetyGate:
         self._who[Cause.LOCKED] = who
         return (GateEvent(now_ns, "adjust", "; ".join(changes), who),)
 
+    def limit(
+        self, now_ns: int, who: str, limits: GateLimits, capabilities: HandCapabilities
+    ) -> tuple[GateEvent, ...]:
+        """Other limits from the next step on, in any state, which stays what it is. All of them, or none.
+
+        Refused (an event `limits refused` says why) where they are more than a hand of these capabilities can do, and
+        where they name other grips. Nothing jumps: a hand outside a narrower range goes inside as it follows, relaxes,
+        opens or is released, and what holds stays; what is too fast brakes. Another safe action begins with the next
+        cause: what answers a cause in force goes on.
+        """
+        refusal = (
+            ("nobody is named: say who changes the limits" if unnamed(who) else "")
+            or (
+                "other grips need a new start: end it, and start it anew"
+                if limits.grips != self._limits.grips
+                else ""
+            )
+            or limits.beyond(capabilities)
+        )
+        if refusal:
+            return (GateEvent(now_ns, "limits refused", refusal, who or "nobody"),)
+        changes = limits.changes_from(self._limits)
+        if not changes:
+            return ()
+        self._take(limits)
+        self._ramp.limit(*_of_motion(limits))
+        self._watch.limit(limits)
+        if self._mode is not GateState.ARMED or self._shown[1] is None:
+            self._rules = self._declared
+        return (GateEvent(now_ns, "limits", "; ".join(changes) + laxer_than_usual(limits), who),)
+
     def step(
         self, now_ns: int, command: HandCommand | None, link: LinkState, state: HandState | None
     ) -> GateDecision:
@@ -254,6 +304,7 @@ class SafetyGate:
         if self._mode is GateState.ARMED:
             cause = self._judge(now_ns, link_up, state)
             if cause is None:
+                self._rules = self._declared
                 return GateState.ARMED, None, None
             return self._rules[cause].state, cause, self._rules[cause].action
         if not link_up:
@@ -343,14 +394,15 @@ class SafetyGate:
         if not self._sending:
             self._ramp.start(self._where(state))
         self._sending = True
-        target, speed = self._aim(action, state)
-        self._ramp.advance(target, speed, self._elapsed_s(now_ns), self._longest_s)
+        self._aim, speed = self._course(action, state)
+        self._ramp.advance(self._aim, speed, self._elapsed_s(now_ns), self._longest_s)
 
-    def _aim(self, action: SafeAction | None, state: HandState | None) -> tuple[Positions, Positions]:
+    def _course(self, action: SafeAction | None, state: HandState | None) -> tuple[Positions, Positions]:
         """Where to go, and how fast (per second), for each DOF."""
         here = self._ramp.positions
         if action is None and self._command is not None:
-            return self._adjustments.applied(self._command.targets.tolist(), here), self._follow_speed
+            targets = self._adjustments.applied(self._command.targets.tolist(), here)
+            return self._ramp.within(targets), self._follow_speed
         if action is SafeAction.RELEASE:
             return REST, self._speed
         if action is SafeAction.RELAX:
@@ -405,6 +457,11 @@ class SafetyGate:
         if self._rules[cause].way_back:
             text += f"; {self._rules[cause].way_back}"
         return (GateEvent(now_ns, shown.value, text, self._who.get(cause, "gate")),)
+
+
+def _of_motion(limits: GateLimits) -> tuple[Positions, ...]:
+    """What a ramp keeps to."""
+    return tuple(map(_plain, (limits.lower, limits.upper, limits.max_acceleration_per_s2)))
 
 
 def _plain(values: NDArray[np.float32]) -> Positions:

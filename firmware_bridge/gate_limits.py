@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from firmware_bridge.errors import NervehandError
-from firmware_bridge.gate_rules import Cause, SafeAction, rules_with
+from firmware_bridge.gate_rules import RULES, Cause, SafeAction, rules_with
 from firmware_bridge.hand import DOF_NAMES, N_DOF, HandCapabilities, Quantity
 
 Six = NDArray[np.float32]
@@ -172,6 +172,37 @@ class GateLimits:
             max_command_rate_hz=capabilities.max_command_rate_hz,
         )
 
+    def changes_from(self, before: GateLimits) -> tuple[str, ...]:
+        """What is other than `before`, in words, one for each limit; grips are none."""
+        changes = [
+            f"{name} {_value(getattr(before, name), unit)} -> {_value(getattr(self, name), unit)}"
+            for name, unit in _UNITS.items()
+            if not np.array_equal(getattr(self, name), getattr(before, name))
+        ]
+        for cause, rule in RULES.items():
+            old, new = (limits.actions.get(cause, rule.action) for limits in (before, self))
+            if new is not old:
+                changes.append(f"action for {cause.value} {old.value} -> {new.value}")
+        return tuple(changes)
+
+    def beyond(self, capabilities: HandCapabilities) -> str:
+        """Which of them is more than such a hand can do, in words; "" for none."""
+        own = GateLimits.for_hand(capabilities)
+        for name, is_beyond in (
+            ("lower", self.lower < own.lower),
+            ("upper", self.upper > own.upper),
+            ("max_speed_per_s", self.max_speed_per_s > own.max_speed_per_s),
+        ):
+            for i in np.flatnonzero(is_beyond):
+                most, asked = getattr(own, name)[i], getattr(self, name)[i]
+                return f"gate limit {name} of {DOF_NAMES[i]} is {asked:g}: the hand's own is {most:g}"
+        if self.max_command_rate_hz > own.max_command_rate_hz:
+            return (
+                f"gate limit max_command_rate_hz is {self.max_command_rate_hz:g}: "
+                f"the hand's own is {own.max_command_rate_hz:g}"
+            )
+        return ""
+
     def describe(self, capabilities: HandCapabilities) -> tuple[LimitLine, ...]:
         """A line for every limit, in the order of the fields."""
         reach = "; ".join(
@@ -226,6 +257,8 @@ _DESCRIBED: tuple[tuple[str, str, Quantity | None], ...] = (
     ("max_step_s", "s", None),
     ("check_valid_s", "s", None),
 )
+
+_UNITS = {"lower": "", "upper": ""} | {name: unit for name, unit, _ in _DESCRIBED}
 
 
 def _value(value: float | Six | None, unit: str) -> str:

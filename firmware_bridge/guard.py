@@ -16,11 +16,15 @@ from numpy.typing import NDArray
 from firmware_bridge.adjustments import Adjustments
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.gate import GateDecision, GateEvent, GateState, SafetyGate
-from firmware_bridge.hand import Hand, HandCommand, LinkState
+from firmware_bridge.gate_limits import GateLimits
+from firmware_bridge.hand import Hand, HandCommand, HandState, LinkState
+from firmware_bridge.movement_trace import Moved, MovementTrace
 from firmware_bridge.preuse import PreUseReport
 
 NS = 1_000_000_000
 NO_COMMAND = -1
+LOOK_NS = 1_000_000
+"""How often the hand's reports are looked at while one is awaited that says that it moves."""
 RESTED = 0.05
 """A joint reported within this of rest has arrived, as far as the end of the loop is concerned."""
 RELEASE_MARGIN_S = 2.0
@@ -28,20 +32,23 @@ RELEASE_MARGIN_S = 2.0
 
 logger = logging.getLogger(__name__)
 
-Told = TypeVar("Told", "Sent", GateEvent)
+Told = TypeVar("Told", "Sent", GateEvent, Moved)
 
 
 class Sent(NamedTuple):
     """What the hand was told: positions (6,) after its own limits, and when `Hand.send` had returned (host, ns).
 
     `sample_index` is that of the command being followed, at once or by a later step of the ramp towards it; -1
-    where the gate follows none: it holds, relaxes or releases, as `state` says.
+    where the gate follows none: it holds, relaxes or releases, as `state` says. `taken_ns` is when the guard took that
+    command, 0 where there is none; `decided_ns` is when the gate had decided on these positions.
     """
 
     sent_ns: int
     sample_index: int
     positions: NDArray[np.float32]
     state: GateState
+    taken_ns: int = 0
+    decided_ns: int = 0
 
 
 @dataclass(slots=True)
@@ -106,6 +113,16 @@ class Guard(Protocol):
     def adjust(self, who: str, adjustments: Adjustments) -> None:
         """The wearer's adjustments from now on."""
 
+    @property
+    def limits(self) -> GateLimits:
+        """The gate's, as they are now."""
+
+    def limit(self, who: str, limits: GateLimits) -> GateLimits:
+        """Other limits for the gate, from its next step on, without a stop; those in force then.
+
+        NervehandError says why they are refused, all of them: more than the hand can do, or other grips.
+        """
+
     def start(self) -> None:
         """Start stepping by itself."""
 
@@ -132,7 +149,8 @@ class GuardLoop:
     dropped and counted as late. Whatever raises in here is logged, counted, and answered as a fault: the gate
     relaxes.
     `on_event` gets every gate event, in the thread that caused it. `on_sent` gets everything that is handed to the
-    hand, in its order, and must return at once: the next step waits for it. `clock` gives host time in ns.
+    hand, in its order, and must return at once: the next step waits for it; `on_moved` likewise what the hand says of
+    the beginning of a movement. `clock` gives host time in ns.
 
     Used as a context manager it starts its thread, and ends with a release and a disarm.
     """
@@ -145,6 +163,7 @@ class GuardLoop:
         on_event: Callable[[GateEvent], None] | None = None,
         on_sent: Callable[[Sent], None] | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
+        on_moved: Callable[[Moved], None] | None = None,
     ) -> None:
         if not 0 < rate_hz <= 1000:
             raise NervehandError(f"guard rate is {rate_hz} Hz: give a rate above 0 and up to 1000")
@@ -158,6 +177,9 @@ class GuardLoop:
         self._period_ns = round(NS / rate_hz)
         self._on_event = on_event
         self._on_sent = on_sent
+        self._on_moved = on_moved
+        self._movement = MovementTrace()
+        self._has_lost_trace = False
         self._clock = clock
         self._lock = threading.Lock()
         self._ending = threading.Event()
@@ -166,6 +188,7 @@ class GuardLoop:
         self._due_ns = clock() + self._period_ns
         self._decision: GateDecision | None = None
         self._commanded = NO_COMMAND
+        self._taken_ns = 0
         self._waits = False
         self._rest_asked_ns = 0
         self._is_closing = False
@@ -191,10 +214,11 @@ class GuardLoop:
 
         That is so where it is not followed, where it starts a grip, and where it waits for its slot.
         """
-        if self._clock() >= command.expires_ns:
+        taken_ns = self._clock()
+        if taken_ns >= command.expires_ns:
             self.counters.commands_late += 1
             return None
-        decision, sent = self._step(command, is_new=True)
+        decision, sent = self._step(command, taken_ns)
         return sent if decision is not None and decision.state is GateState.ARMED else None
 
     def withdraw(self, command: HandCommand) -> None:
@@ -271,6 +295,30 @@ class GuardLoop:
             events = self._gate.adjust(self._clock(), who, adjustments)
         self._emit(events)
 
+    @property
+    def limits(self) -> GateLimits:
+        """The gate's, as they are now."""
+        return self._gate.limits
+
+    @property
+    def time_to_rest_s(self) -> float:
+        """How long a release may take by the limits, from where it may begin now."""
+        return self._gate.time_to_rest_s
+
+    def limit(self, who: str, limits: GateLimits) -> GateLimits:
+        """Other limits for the gate, from its next step on, without a stop; those in force then.
+
+        NervehandError says why they are refused, all of them: more than the hand can do, or other grips.
+        """
+        with self._lock:
+            events = self._gate.limit(self._clock(), who, limits, self._hand.capabilities)
+            now = self._gate.limits
+        self._emit(events)
+        for event in events:
+            if event.kind == "limits refused":
+                raise NervehandError(event.text)
+        return now
+
     def start(self) -> None:
         """Start stepping by itself."""
         if self._thread is not None:
@@ -286,7 +334,7 @@ class GuardLoop:
         if self._ending.is_set():
             return
         if release_s is None:
-            release_s = self._gate.limits.time_to_rest_s + RELEASE_MARGIN_S
+            release_s = self._gate.time_to_rest_s + RELEASE_MARGIN_S
         with self._lock:
             self._is_closing = True
         self.request_release("guard loop")
@@ -322,15 +370,46 @@ class GuardLoop:
         while not self._ending.is_set():
             wait_ns = self._due_ns - self._clock()
             if wait_ns > 0:
+                if self._movement.is_awaiting:
+                    self._look()
+                    wait_ns = min(wait_ns, LOOK_NS)
                 self._woken.wait(wait_ns / NS)
                 self._woken.clear()
                 continue
             self.counters.late_loops += -wait_ns > self._period_ns
             self.tick()
 
+    def _look(self) -> None:
+        """Only whether the hand moves, without a step."""
+        with self._lock:
+            self._hear(self._hand.state)
+
+    def _hear(self, state: HandState | None) -> None:
+        moved = None if state is None else self._movement.reported(state)
+        if moved is not None and self._on_moved is not None:
+            self._tell(self._on_moved, moved)
+
+    def _trace(self, decision: GateDecision, sent: Sent | None, state: HandState | None) -> None:
+        """What this step was for the movement of the hand; what fails here is counted, and stops nothing."""
+        try:
+            self._hear(state)
+            if sent is not None and sent.state is GateState.ARMED:
+                was_awaiting = self._movement.is_awaiting
+                self._movement.sent(sent.sample_index, sent.sent_ns, self._gate.aim)
+                if self._movement.is_awaiting and not was_awaiting:
+                    self._woken.set()  # to look more often from now on
+            elif decision.state is not GateState.ARMED:
+                self._movement.stopped(() if sent is None else sent.positions.tolist())
+        except Exception:
+            if not self._has_lost_trace:
+                logger.exception("the trace of movements failed")
+            self._has_lost_trace = True
+            self.counters.errors += 1
+
     def _step(
-        self, command: HandCommand | None, *, is_new: bool = False
+        self, command: HandCommand | None, taken_ns: int = 0
     ) -> tuple[GateDecision | None, Sent | None]:
+        """`taken_ns` is when a new command was taken; 0 for an older one, or none."""
         sent = None
         decision = None
         events: tuple[GateEvent, ...]
@@ -341,7 +420,9 @@ class GuardLoop:
             try:
                 if command is not None:
                     self._commanded = command.sample_index
-                decision = self._gate.step(now_ns, command, self._hand.link, self._hand.state)
+                    self._taken_ns = taken_ns or self._taken_ns
+                link, state = self._hand.link, self._hand.state
+                decision = self._gate.step(now_ns, command, link, state)
                 events = decision.events
                 if decision.send:
                     sent = self._send(decision, now_ns)
@@ -353,6 +434,8 @@ class GuardLoop:
                     self._due_ns = self._gate.next_slot_ns
                     self._woken.set()
                 self._decision, self._failure = decision, ""
+                if self._on_moved is not None:
+                    self._trace(decision, sent, state)
             except Exception as error:
                 self.counters.errors += 1
                 decision = None
@@ -363,7 +446,7 @@ class GuardLoop:
                 else:
                     logger.exception("the guard loop failed")
                 self._failure = repr(error)
-            self._count(decision, is_new)
+            self._count(decision, taken_ns > 0)
         self._emit(events)
         return decision, sent
 
@@ -387,9 +470,12 @@ class GuardLoop:
         return min(1.0, *shares)
 
     def _send(self, decision: GateDecision, now_ns: int) -> Sent:
+        decided_ns = self._clock()
         positions = self._hand.send(decision.positions, now_ns).positions
-        follows = self._commanded if decision.state is GateState.ARMED else NO_COMMAND
-        sent = Sent(self._clock(), follows, positions, decision.state)
+        follows, taken_ns = NO_COMMAND, 0
+        if decision.state is GateState.ARMED:
+            follows, taken_ns = self._commanded, self._taken_ns
+        sent = Sent(self._clock(), follows, positions, decision.state, taken_ns, decided_ns)
         if self._on_sent is not None:
             self._tell(self._on_sent, sent)
         return sent

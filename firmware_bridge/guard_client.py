@@ -23,14 +23,16 @@ from firmware_bridge.errors import LinkError, NervehandError
 from firmware_bridge.gate import GateDecision, GateEvent, GateState
 from firmware_bridge.gate_limits import GateLimits
 from firmware_bridge.guard import RELEASE_MARGIN_S, GuardCounters, Sent
-from firmware_bridge.guard_memory import GuardMemory, decode_sent, encode_command
-from firmware_bridge.guard_process import SENT, first_line
+from firmware_bridge.guard_memory import GuardMemory, decode_moved, decode_sent, encode_command
+from firmware_bridge.guard_process import MOVED, SENT, first_line
 from firmware_bridge.guard_requests import SIGNAL_FOR, URGENT_S, Answer
 from firmware_bridge.guard_settings import GuardReady, GuardSettings
 from firmware_bridge.guard_status import GuardStatus, decode_status
 from firmware_bridge.hand import HandCapabilities, HandCommand, HandState, LinkState
+from firmware_bridge.movement_trace import Moved
 from firmware_bridge.plain import from_plain, to_plain
 from firmware_bridge.preuse import PreUseReport
+from firmware_bridge.realtime import RealTime
 
 NS = 1_000_000_000
 BEAT_S = 0.02
@@ -79,8 +81,8 @@ class GuardClient:
     """A guard process for `settings`, as a `Guard`: entering it starts the process and connects the hand.
 
     `submit` writes the command where the guard finds it and returns at once; a command that the guard has not looked
-    at is replaced. What the hand was told comes to `on_sent`, gate events come to `on_event`, each in its order and in
-    one thread of the client, which must get them back soon.
+    at is replaced. What the hand was told comes to `on_sent`, gate events to `on_event`, the beginning of each movement
+    that the hand reports to `on_moved`: in their order and in one thread of the client, which must get them back soon.
 
     The heartbeat says that the decode loop is alive: a thread beats while the loop waits for samples, which may be for
     long; while it is inside `working()`, only entering and leaving beat, so that a loop that hangs there is noticed. A
@@ -95,6 +97,7 @@ class GuardClient:
         settings: GuardSettings,
         on_event: Callable[[GateEvent], None] | None = None,
         on_sent: Callable[[Sent], None] | None = None,
+        on_moved: Callable[[Moved], None] | None = None,
     ) -> None:
         self.counters = GuardCounters()
         """As of the newest status. Overwritten commands count as late, failing listeners of this side as errors."""
@@ -102,8 +105,11 @@ class GuardClient:
         """Why the guard ended by itself; "" while it runs."""
         self.name = settings.name
         self.socket = ""
+        self.real_time: RealTime | None = None
+        """What the guard's process has of that, once it has started; None where it was not asked for."""
         self._settings = settings
-        self._on_event, self._on_sent = on_event, on_sent
+        self._on_event, self._on_sent, self._on_moved = on_event, on_sent, on_moved
+        self._time_to_rest_s = 0.0
         self._process: subprocess.Popen[bytes] | None = None
         self._capabilities: HandCapabilities | None = None
         self._memory: GuardMemory | None = None
@@ -229,6 +235,25 @@ class GuardClient:
         """The wearer's adjustments from now on."""
         self._ask("adjust", who, adjustments=to_plain(adjustments))
 
+    @property
+    def limits(self) -> GateLimits:
+        """The gate's, as they are now; LinkError where the guard does not answer."""
+        return self._limits_in(self._ask("status", WHO))
+
+    def limit(self, who: str, limits: GateLimits) -> GateLimits:
+        """Other limits for the gate, from its next step on, without a stop; those in force then.
+
+        NervehandError says why they are refused, all of them: more than the hand can do, or other grips. LinkError
+        where the guard does not answer: nobody knows then which are in force.
+        """
+        answer = self._ask("limits", who, limits=to_plain(limits))
+        if "error" in answer:
+            raise NervehandError(str(answer["error"]))
+        found = self._limits_in(answer)
+        # A way that began in a wider range may be the longer one.
+        self._time_to_rest_s = max(self._time_to_rest_s, from_plain(float, answer.get("time_to_rest_s")))
+        return found
+
     def start(self) -> None:
         """Start the process, and wait until its hand is connected; LinkError with the reason where it is not."""
         if self._process is not None:
@@ -256,6 +281,7 @@ class GuardClient:
             self._kill()
             raise
         self._capabilities, self.name, self.socket = ready.capabilities, ready.name, ready.socket
+        self.real_time = ready.real_time
         for thread in self._threads:
             thread.start()
 
@@ -303,7 +329,12 @@ class GuardClient:
         if self._settings.release_s is not None:
             return self._settings.release_s
         limits = self._settings.limits or GateLimits.for_hand(self.capabilities)
-        return limits.time_to_rest_s + RELEASE_MARGIN_S
+        return max(limits.time_to_rest_s, self._time_to_rest_s) + RELEASE_MARGIN_S
+
+    def _limits_in(self, answer: Answer) -> GateLimits:
+        if "limits" not in answer:
+            raise LinkError("the guard process does not say which limits are in force: ask again")
+        return from_plain(GateLimits, answer["limits"], "guard's limits")
 
     def _greet(self) -> GuardReady:
         """Say what is to be guarded, and wait for the answer."""
@@ -399,26 +430,36 @@ class GuardClient:
             return
         with self._hearing:
             for message in self._memory.told.read():
-                is_sent = message[:1] == SENT
-                self._tell(
-                    decode_sent(message[1:])
-                    if is_sent
-                    else from_plain(GateEvent, json.loads(message[1:]), "guard's event")
-                )
+                self._tell(_decoded(message))
             status = self.status
             if status is not None:
                 late = status.counters.commands_late + status.overwritten
                 errors = status.counters.errors + self._listener_errors
                 self.counters = replace(status.counters, commands_late=late, errors=errors)
 
-    def _tell(self, what: Sent | GateEvent) -> None:
+    def _tell(self, what: Sent | Moved | GateEvent) -> None:
         """A listener that fails is counted, and stops nothing."""
         try:
             if isinstance(what, Sent):
                 if self._on_sent is not None:
                     self._on_sent(what)
+            elif isinstance(what, Moved):
+                if self._on_moved is not None:
+                    self._on_moved(what)
             elif self._on_event is not None:
                 self._on_event(what)
         except Exception:
             logger.exception("the guard client's listener failed at %s", what)
             self._listener_errors += 1
+
+
+def _decoded(message: bytes) -> Sent | Moved | GateEvent:
+    """What the guard has told."""
+    kind, payload = message[:1], message[1:]
+    if kind == SENT:
+        return decode_sent(payload)
+    return (
+        decode_moved(payload)
+        if kind == MOVED
+        else from_plain(GateEvent, json.loads(payload), "guard's event")
+    )

@@ -20,6 +20,7 @@ from firmware_bridge.errors import NervehandError
 from firmware_bridge.gate import GateState
 from firmware_bridge.guard import Sent
 from firmware_bridge.hand import N_DOF, HandCommand, Quality
+from firmware_bridge.movement_trace import Moved
 
 MOST_GESTURE_BYTES = 200
 _CRC = struct.Struct("<I")
@@ -27,7 +28,8 @@ _CELL = struct.Struct("<QI")  # sequence, bytes of payload
 _RECORD = struct.Struct("<QBB")  # sequence, bytes of payload, whether the message goes on
 _BEAT = struct.Struct("<q")
 _COMMAND = struct.Struct("<qqq?ddB6f")
-_SENT = struct.Struct("<qqB6f")
+_SENT = struct.Struct("<qqqqB6f")
+_MOVED = struct.Struct("<3q")
 _STATES = tuple(GateState)
 
 
@@ -252,10 +254,21 @@ def decode_command(payload: bytes) -> HandCommand:
 
 def encode_sent(sent: Sent) -> bytes:
     """As bytes."""
-    return _SENT.pack(sent.sent_ns, sent.sample_index, _STATES.index(sent.state), *map(float, sent.positions))
+    times = (sent.taken_ns, sent.decided_ns, sent.sent_ns)
+    return _SENT.pack(*times, sent.sample_index, _STATES.index(sent.state), *map(float, sent.positions))
 
 
 def decode_sent(payload: bytes) -> Sent:
     """What `encode_sent` made."""
-    sent_ns, index, state, *positions = _SENT.unpack(payload)
-    return Sent(sent_ns, index, np.array(positions, np.float32), _STATES[state])
+    taken_ns, decided_ns, sent_ns, index, state, *positions = _SENT.unpack(payload)
+    return Sent(sent_ns, index, np.array(positions, np.float32), _STATES[state], taken_ns, decided_ns)
+
+
+def encode_moved(moved: Moved) -> bytes:
+    """As bytes."""
+    return _MOVED.pack(*moved)
+
+
+def decode_moved(payload: bytes) -> Moved:
+    """What `encode_moved` made."""
+    return Moved(*_MOVED.unpack(payload))

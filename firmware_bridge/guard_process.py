@@ -11,6 +11,7 @@ releases it and ends. docs/guard.md has the whole picture.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import logging
@@ -30,14 +31,16 @@ from firmware_bridge.gate import GateEvent, GateState, SafetyGate
 from firmware_bridge.gate_limits import GateLimits
 from firmware_bridge.gate_rules import GRAVITY, Cause
 from firmware_bridge.guard import GuardLoop, Sent
-from firmware_bridge.guard_memory import GuardMemory, decode_command, encode_sent
+from firmware_bridge.guard_memory import GuardMemory, decode_command, encode_moved, encode_sent
 from firmware_bridge.guard_requests import Answer, Request, RequestServer
-from firmware_bridge.guard_settings import GuardReady, GuardSettings
+from firmware_bridge.guard_settings import GuardReady, GuardSettings, RealTimeSettings
 from firmware_bridge.guard_sockets import new_socket
 from firmware_bridge.guard_status import GuardStatus, encode_status
 from firmware_bridge.hand import N_DOF, Hand, HandCommand, LinkState
 from firmware_bridge.hands import open_hand
+from firmware_bridge.movement_trace import Moved
 from firmware_bridge.plain import from_plain, to_plain
+from firmware_bridge.realtime import RealTime, make_real_time
 from firmware_bridge.stop_lines import LineAction, StopLines
 
 NS = 1_000_000_000
@@ -47,7 +50,7 @@ STATUS_S = 0.02
 LINES_STUCK_S = 0.2
 """A reading of the stop lines that takes longer is a line that cannot be read."""
 WHO = "guard process"
-SENT, EVENT = b"s", b"e"
+SENT, EVENT, MOVED = b"s", b"e", b"m"
 """How a message of the ring begins."""
 WAKE = signal.SIGURG
 """Says to the main thread that another one has ended the process; ignored where nobody waits for it."""
@@ -83,14 +86,20 @@ class GuardProcess:
     """Everything that runs in the guard's process, around a hand that is not connected yet.
 
     Threads: the gate's own steady steps (`GuardLoop`), commands and heartbeat, requests, stop lines, and the hand's
-    link. `run` is the main thread's.
+    link. `run` is the main thread's. `real_time` is what the main thread has of that; the others get its class.
     """
 
     def __init__(
-        self, settings: GuardSettings, hand: Hand, memory: GuardMemory, owner: socket.socket, wake: int
+        self,
+        settings: GuardSettings,
+        hand: Hand,
+        memory: GuardMemory,
+        owner: socket.socket,
+        wake: int,
+        real_time: RealTime | None = None,
     ) -> None:
         self._settings, self._hand, self._memory, self._wake = settings, hand, memory, wake
-        self._owner = owner
+        self._owner, self._real_time = owner, real_time
         self.ended = threading.Event()
         """Set once it is to end; commands and heartbeat are looked at until the hand is released."""
         self._over = threading.Event()
@@ -106,6 +115,7 @@ class GuardProcess:
             settings.rate_hz,
             on_event=self._on_event,
             on_sent=self._on_sent,
+            on_moved=self._on_moved,
         )
         self._refusal = ""
         self._orphaned = self._was_connected = False
@@ -136,6 +146,8 @@ class GuardProcess:
         """Connect the hand, and tell the owner how that went; ends the process where it did not work."""
         try:
             self._hand.connect(self._settings.connect_s)
+            if self._real_time is not None:
+                share_class()
         except Exception as error:
             if not isinstance(error, NervehandError):
                 logger.exception("the hand could not be connected")
@@ -144,7 +156,7 @@ class GuardProcess:
             return
         self._was_connected = True
         self._write_status()
-        self._say(GuardReady(self._hand.capabilities, self.name, str(self.socket)))
+        self._say(GuardReady(self._hand.capabilities, self.name, str(self.socket), real_time=self._real_time))
 
     def close(self) -> None:
         """Release, end every thread, and leave the hand."""
@@ -212,6 +224,12 @@ class GuardProcess:
                 guard.report_fault(who, request.what)
             case "adjust" if request.adjustments is not None:
                 guard.adjust(who, request.adjustments)
+            case "limits" if request.limits is not None:
+                if not is_owner:
+                    raise NervehandError(
+                        "only the process that started the guard may change its limits: reload there"
+                    )
+                guard.limit(who, request.limits)
             case "arm":
                 self._arm(request)
             case "end":
@@ -223,6 +241,8 @@ class GuardProcess:
         answer: Answer = {"ok": True, "state": status.state.value, "link": status.link.value}
         if request.request == "status":
             answer |= {"status": to_plain(status), "adjustments": to_plain(guard.adjustments)}
+        if request.request in ("status", "limits"):
+            answer |= {"limits": to_plain(guard.limits), "time_to_rest_s": guard.time_to_rest_s}
         return answer
 
     def _arm(self, request: Request) -> None:
@@ -345,6 +365,9 @@ class GuardProcess:
     def _on_sent(self, sent: Sent) -> None:
         self._memory.told.write(SENT + encode_sent(sent))
 
+    def _on_moved(self, moved: Moved) -> None:
+        self._memory.told.write(MOVED + encode_moved(moved))
+
     def _write_status(self) -> GuardStatus:
         """Write down where everything stands, for whoever looks on."""
         with self._status_lock:
@@ -374,6 +397,27 @@ class GuardProcess:
             logger.warning("nobody heard whether the hand is connected")
 
 
+def share_class() -> None:
+    """Give every thread of this process the main thread's scheduling class, which none inherits.
+
+    All of them, also those that may wait: whichever holds the interpreter's lock while it is kept from its processor
+    keeps the others from theirs.
+    """
+    main = os.getpid()  # which is the number of its main thread
+    number, parameters = os.sched_getscheduler(main), os.sched_getparam(main)
+    for thread in threading.enumerate():
+        if thread.native_id is not None:
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.sched_setscheduler(thread.native_id, number, parameters)
+
+
+def real_time_of(settings: RealTimeSettings) -> RealTime | None:
+    """What the calling thread gets of it, None where nothing is asked for; NervehandError where more is required."""
+    if settings.is_off:
+        return None
+    return make_real_time(settings.policy, settings.priority, settings.cpus, settings.lock_memory)
+
+
 def first_line(owner: socket.socket, most: int = 1 << 20) -> bytes:
     """Up to the first end of line, and not a byte more; LinkError where the other end has gone."""
     line = bytearray()
@@ -397,8 +441,12 @@ def main() -> int:
     with socket.socket(fileno=options.owner) as owner:
         try:
             settings = from_plain(GuardSettings, json.loads(first_line(owner)), "guard settings")
+            real_time = real_time_of(
+                settings.real_time
+            )  # before any other thread, which inherits its processors
             hand = open_hand(settings.hand, settings.options)
-            process = GuardProcess(settings, hand, GuardMemory(options.memory), owner, options.wake)
+            memory = GuardMemory(options.memory)
+            process = GuardProcess(settings, hand, memory, owner, options.wake, real_time)
             process.run()
         except NervehandError as error:
             owner.sendall(json.dumps(to_plain(GuardReady(error=str(error)))).encode() + b"\n")

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from firmware_bridge.adjustments import Adjustments
 from firmware_bridge.errors import LinkError, NervehandError
+from firmware_bridge.gate_limits import GateLimits
 from firmware_bridge.guard_sockets import connected, listening, socket_of
 from firmware_bridge.plain import from_plain
 from firmware_bridge.preuse import PreUseReport
@@ -35,7 +36,8 @@ ROUND_S = 0.005
 URGENT_S = 0.25
 """A stop or a release that is not answered by then goes by a signal as well."""
 SIGNAL_FOR = {"stop": signal.SIGUSR1, "release": signal.SIGUSR2}
-KINDS = ("arm", "disarm", "stop", "release", "fault", "adjust", "status", "end")
+_NEEDED = {"arm": {"report"}, "fault": {"what"}, "adjust": {"adjustments"}, "limits": {"limits"}}
+KINDS = ("arm", "disarm", "stop", "release", "fault", "adjust", "limits", "status", "end")
 
 Answer = dict[str, object]
 
@@ -58,6 +60,7 @@ class Request:
     acknowledgement: str = ""
     what: str = ""
     adjustments: Adjustments | None = None
+    limits: GateLimits | None = None
 
     def __post_init__(self) -> None:
         if self.request not in KINDS:
@@ -72,9 +75,11 @@ class Request:
             raise NervehandError("nobody is named: say who asks")
         if self.asked_ns < 0:
             raise NervehandError(f"asked_ns is {self.asked_ns}: give monotonic time in ns, or 0 for now")
-        needed = {"arm": {"report"}, "fault": {"what"}, "adjust": {"adjustments"}}.get(self.request, set())
+        needed = _NEEDED.get(self.request, set())
         allowed = needed | ({"acknowledgement"} if self.request == "arm" else set())
-        given = {n for n in ("report", "acknowledgement", "what", "adjustments") if getattr(self, n)}
+        given = {
+            n for n in ("report", "acknowledgement", "what", "adjustments", "limits") if getattr(self, n)
+        }
         if needed - given:
             raise NervehandError(f"{self.request} lacks {', '.join(sorted(needed - given))}: give it")
         if given - allowed:

@@ -10,10 +10,26 @@ from firmware_bridge.errors import NervehandError
 from firmware_bridge.gate_limits import GateLimits
 from firmware_bridge.hand import HandCapabilities
 from firmware_bridge.hands import HandOptions
+from firmware_bridge.realtime import Policy, RealTime
 from firmware_bridge.stop_lines import StopLine, contact
 
 HEARTBEAT_LIMIT_S = 0.07
 """With the guard looking every 10 ms, a decode that stands still is found in less than 100 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class RealTimeSettings:
+    """What the guard's process is to have of real time, as `realtime.make_real_time` takes it; priority 0 is "off"."""
+
+    policy: Policy = "off"
+    priority: int = 50
+    cpus: tuple[int, ...] = ()
+    lock_memory: bool = True
+
+    @property
+    def is_off(self) -> bool:
+        """Whether nothing is asked for."""
+        return self.policy == "off" or self.priority == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +53,7 @@ class GuardSettings:
     heartbeat_limit_s: float = HEARTBEAT_LIMIT_S
     release_s: float | None = None
     orphaned_link_s: float = 30.0
+    real_time: RealTimeSettings = field(default_factory=RealTimeSettings)
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_-]{0,40}", self.name):
@@ -53,9 +70,13 @@ class GuardSettings:
 
 @dataclass(frozen=True, slots=True)
 class GuardReady:
-    """The first thing that a guard process says: it runs, and the hand is connected; or why not."""
+    """The first thing that a guard process says: it runs, and the hand is connected; or why not.
+
+    `real_time` is what it had of that, None where it was not asked for.
+    """
 
     capabilities: HandCapabilities | None = None
     name: str = ""
     socket: str = ""
     error: str = ""
+    real_time: RealTime | None = None

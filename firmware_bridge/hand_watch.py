@@ -21,8 +21,17 @@ class HandWatch:
     """
 
     def __init__(self, limits: GateLimits) -> None:
-        self._limits = limits
         self._whereabouts = Whereabouts(limits.link_timeout_s, limits.astray_tolerance)
+        self.limit(limits)
+        self.news: tuple[str, ...] = ()
+        """What was found in the last report and not in the one before it, in words."""
+        self._said: set[Cause] = set()
+        self._begin()
+
+    def limit(self, limits: GateLimits) -> None:
+        """Other limits from the next report on. For how long a condition has lasted counts towards the new times."""
+        self._limits = limits
+        self._whereabouts.limit(limits.link_timeout_s, limits.astray_tolerance)
         self._currents = None if limits.max_current_a is None else limits.max_current_a.tolist()
         self._forces = None if limits.max_force_n is None else limits.max_force_n.tolist()
         self._after_ns = {
@@ -31,10 +40,6 @@ class HandWatch:
             Cause.ASTRAY: limits.astray_after_s * NS,
             Cause.LOW_BATTERY: limits.battery_after_s * NS,
         }
-        self.news: tuple[str, ...] = ()
-        """What was found in the last report and not in the one before it, in words."""
-        self._said: set[Cause] = set()
-        self._begin()
 
     def forget(self) -> None:
         """Begin anew."""

@@ -23,8 +23,12 @@ class Whereabouts:
     """
 
     def __init__(self, lag_s: float, tolerance: float) -> None:
-        self._lag_ns, self._tolerance = lag_s * NS, tolerance
+        self.limit(lag_s, tolerance)
         self.begin()
+
+    def limit(self, lag_s: float, tolerance: float) -> None:
+        """Another lag and tolerance from the next report on; nothing is forgotten."""
+        self._lag_ns, self._tolerance = lag_s * NS, tolerance
 
     def begin(self) -> None:
         """Begin anew: wherever the hand is now is where it was sent."""

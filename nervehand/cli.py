@@ -14,12 +14,16 @@ import nervehand
 from firmware_bridge.errors import NervehandError
 from nervehand.calibrate_command import add_calibrate_commands
 from nervehand.cohort_command import cohort
+from nervehand.config_commands import add_config_commands
 from nervehand.console_command import console
+from nervehand.export_command import add_export_command
 from nervehand.guard_commands import add_guard_commands
 from nervehand.hand_commands import add_hand_commands
 from nervehand.options import AnyWearer, Force, Json, OutSession, finite, free_to_write
 from nervehand.signer_commands import add_signer_commands
 from nervehand.source_commands import add_source_commands
+from nervehand.status_command import add_status_command
+from nervehand.unit import add_unit_command
 
 if TYPE_CHECKING:
     from decoder.session.model import Session
@@ -241,6 +245,13 @@ def replay(
         float | None, typer.Option(help="Stop after this much of the recording.", min=0.1, callback=finite)
     ] = None,
     any_wearer: AnyWearer = False,
+    as_recorded: Annotated[
+        bool,
+        typer.Option(
+            "--as-recorded",
+            help="Decode as it was decoded live, from the state that the file begins with, and compare.",
+        ),
+    ] = False,
     headless: Annotated[bool, typer.Option("--headless", help="No screen.")] = False,
     force: Force = False,
     as_json: Json = False,
@@ -252,7 +263,7 @@ def replay(
         free_to_write(out, force)
     run_replay(
         session, bundle, hand, speed, out, block_samples, seconds,
-        any_wearer=any_wearer, headless=headless, as_json=as_json,
+        any_wearer=any_wearer, headless=headless, as_json=as_json, as_recorded=as_recorded,
     )  # fmt: skip
 
 
@@ -260,6 +271,10 @@ add_calibrate_commands(app)
 add_source_commands(app)
 add_guard_commands(app)
 add_hand_commands(app)
+add_config_commands(app)
+add_status_command(app)
+add_unit_command(app)
+add_export_command(app)
 add_signer_commands(app)
 app.command()(cohort)
 app.command()(console)

@@ -6,8 +6,8 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from decoder.bundle import Bundle
@@ -16,13 +16,15 @@ from decoder.intent import Intents
 from firmware_bridge.errors import LinkError
 from firmware_bridge.gate import GateEvent
 from firmware_bridge.guard import Sent
+from firmware_bridge.movement_trace import Moved
+from firmware_bridge.port import Port
 from firmware_bridge.preuse import PreUseReport
 from firmware_bridge.stream import Source
 from nervehand.gate_words import GateWords
-from nervehand.guarding import Guarded, Guarding, GuardOptions, virtual_hand_guarded
+from nervehand.guarding import Guarded, Guarding, GuardOptions, nothing_moved, virtual_hand_guarded
 from nervehand.hand_keys import HAND_KEYS, HandKeys
 from nervehand.keys import keys_pressed
-from nervehand.live import ASKED_FOR, LiveRun, LiveSummary
+from nervehand.live import ASKED_FOR, Backlog, Decide, LiveRun, LiveSummary
 from nervehand.live_port import Owner, ServedRun, answering, port_of
 from nervehand.output import saying
 from nervehand.pre_use import LiveCheck, Overridden, PreUse
@@ -55,6 +57,12 @@ def drive_hand(
     check: LiveCheck | None = None,
     say: Callable[[str], None] = lambda text: None,
     served: ServedRun | None = None,
+    recorded: contextlib.AbstractContextManager[LiveRecorder | None] | None = None,
+    backlog: Backlog | None = None,
+    restart_after_s: float = 10.0,
+    decide: Decide | None = None,
+    working: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+    beside: Callable[[Driven], contextlib.AbstractContextManager[None]] | None = None,
 ) -> LiveSummary:
     """Let `source` move a hand through the gate until it ends.
 
@@ -68,7 +76,9 @@ def drive_hand(
     `screen` None opens one in a process of its own. `record` names a session to write, whose samples begin at
     `first_sample`, int16 where `scale_uv` is given. What `source_log` hears of the source is recorded and shown.
 
-    `served` serves it at a port while it runs.
+    `served` serves it at a port while it runs. `recorded` makes a recorder in place of `record`. `backlog`,
+    `restart_after_s` and `decide` are LiveRun's. `working` is entered around the work on each block. `beside` lasts
+    as long as the loop, and is given all that takes part.
 
     Ctrl-C, SIGTERM and a terminal that closes end the run early, with a release. Raises LinkError where the hand
     cannot be reached.
@@ -78,7 +88,8 @@ def drive_hand(
         compile_kernels(bundle, source.info)
     if keys_who:
         title += f"   {HAND_KEYS}"
-    listeners = _Listeners()
+    listeners = Listeners()
+    is_one_file = record is not None  # what it holds was settled when it began
     answered = Overridden(overridden_by)
     pre_use: PreUse = answered if check is None else check
 
@@ -89,22 +100,29 @@ def drive_hand(
     with (
         stop_on_signals() as stop,
         hand or virtual_hand_guarded(GuardOptions(is_process=False)) as guarding,
-        _recorder(record, source, bundle, first_sample, scale_uv) as recorder,
-        port_of(served, title, source.info, bundle, is_recorded=record is not None) as port,
+        recorded or _recorder(record, source, bundle, first_sample, scale_uv) as recorder,
+        port_of(served, title, source.info, bundle, is_recorded=is_one_file) as port,
     ):
         if recorder is not None:
-            listeners.listen(recorder.gate_event, recorder.sent)
+            listeners.listen(recorder.gate_event, recorder.sent, nothing_moved)
         # The screen is opened before the guard, so that it closes after the release.
         with (
             contextlib.nullcontext(screen) if screen is not None else process_screen() as shown,
-            guarding(listeners.event, listeners.sent) as guarded,
+            guarding(listeners.event, listeners.sent, listeners.moved) as guarded,
         ):
             guard = guarded.guard
+
+            @contextlib.contextmanager
+            def at_work() -> Iterator[None]:
+                with working(), guarded.working():
+                    yield
+
             live = LiveRun(
                 title, source, bundle, guard, guarded.hand, shown, cue_at, on_intents,
-                who if is_rearmed else "", recorder, guarded.working, pre_use, port,
+                who if is_rearmed else "", recorder, at_work, pre_use, port, backlog=backlog,
+                restart_after_s=restart_after_s, decide=decide,
             )  # fmt: skip
-            listeners.listen(live.gate_event, live.sent)
+            listeners.listen(live.gate_event, live.sent, live.moved)
             if source_log is not None:
                 source_log.listen(live.source_event)
             pressed = HandKeys(guard, keys_who, reported, acknowledgement)
@@ -115,12 +133,14 @@ def drive_hand(
 
             owner = Owner(
                 live, guard, guarded.hand, source.info, reported, lambda: "; ".join(listeners.refusals),
-                acknowledgement, record is not None, served or ServedRun(""),
+                acknowledgement, is_one_file, served or ServedRun(""),
             )  # fmt: skip
+            driven = Driven(live, guarded, listeners, port, recorder, stop)
 
             with (
                 keys_pressed(pressed) if keys_who else contextlib.nullcontext(),
                 answering(port, owner, tell),
+                beside(driven) if beside is not None else contextlib.nullcontext(),
             ):
                 if check is None:
                     _arm(guarded, who, answered, acknowledgement, stop, listeners)
@@ -137,20 +157,28 @@ def drive_hand(
     return summary if recorder is None else replace(summary, recording_stopped=recorder.stopped)
 
 
-class _Listeners:
+class Listeners:
     """Passes on what a guard tells, to whoever listens by then."""
 
     def __init__(self) -> None:
         self._on_event: list[Callable[[GateEvent], None]] = []
         self._on_sent: list[Callable[[Sent], None]] = []
+        self._on_moved: list[Callable[[Moved], None]] = []
         self.refusals: deque[str] = deque(maxlen=1)
         self.is_asked_to_rest = False
         self.release_given_up = ""
         self._words = GateWords()
 
-    def listen(self, on_event: Callable[[GateEvent], None], on_sent: Callable[[Sent], None]) -> None:
+    def listen(
+        self,
+        on_event: Callable[[GateEvent], None],
+        on_sent: Callable[[Sent], None],
+        on_moved: Callable[[Moved], None],
+    ) -> None:
+        """From now on they hear of it, too."""
         self._on_event.append(on_event)
         self._on_sent.append(on_sent)
+        self._on_moved.append(on_moved)
 
     def event(self, event: GateEvent) -> None:
         if event.kind == "arm refused":
@@ -166,6 +194,22 @@ class _Listeners:
         for listener in self._on_sent:
             listener(sent)
 
+    def moved(self, moved: Moved) -> None:
+        for listener in self._on_moved:
+            listener(moved)
+
+
+@dataclass(frozen=True, slots=True)
+class Driven:
+    """All that takes part in a run, while it lasts. Setting `stop` ends it."""
+
+    live: LiveRun
+    guarded: Guarded
+    listeners: Listeners
+    port: Port | None
+    recorder: LiveRecorder | None
+    stop: threading.Event
+
 
 def _arm(
     guarded: Guarded,
@@ -173,7 +217,7 @@ def _arm(
     answered: Overridden,
     acknowledgement: str,
     stop: threading.Event,
-    listeners: _Listeners,
+    listeners: Listeners,
 ) -> None:
     """Arm as soon as the hand has reported, unless somebody has asked for rest before; LinkError with the gate's reason
     where that takes longer than _ARM_S."""

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
@@ -16,12 +16,13 @@ from firmware_bridge.gate import GateEvent, SafetyGate
 from firmware_bridge.gate_limits import GateLimits
 from firmware_bridge.guard import Guard, GuardLoop, Sent
 from firmware_bridge.guard_client import GuardClient
-from firmware_bridge.guard_settings import GuardSettings
+from firmware_bridge.guard_settings import GuardSettings, RealTimeSettings
 from firmware_bridge.hand import Hand, HandCapabilities, HandState, LinkState
 from firmware_bridge.hand_config import HandConfig
 from firmware_bridge.hands import HandOptions
 from firmware_bridge.hands.virtual import VirtualHand
 from firmware_bridge.hands.virtual_process import virtual_hand_process
+from firmware_bridge.movement_trace import Moved
 from firmware_bridge.preuse_check import EITHER
 from firmware_bridge.stop_lines import LineAction, StopLine
 
@@ -30,6 +31,7 @@ UNADJUSTED = Adjustments()
 
 OnEvent = Callable[[GateEvent], None]
 OnSent = Callable[[Sent], None]
+OnMoved = Callable[[Moved], None]
 
 
 class HandView(Protocol):
@@ -60,18 +62,25 @@ class Guarded:
     working: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
-Guarding = Callable[[OnEvent, OnSent], AbstractContextManager[Guarded]]
-"""Begins to guard; leaving it releases the hand. The listeners get the gate's events, and what the hand is told."""
+Guarding = Callable[[OnEvent, OnSent, OnMoved], AbstractContextManager[Guarded]]
+"""Begins to guard; leaving it releases the hand. The listeners get the gate's events, what the hand is told, and when
+it says that it moves."""
+
+
+def nothing_moved(moved: Moved) -> None:
+    """For one who does not ask when a hand moves."""
 
 
 @dataclass(frozen=True, slots=True)
 class GuardOptions:
-    """What a person may say of the guard: in a process of its own or not, its name, and the lines that it watches."""
+    """What a person may say of the guard: in a process of its own or not, its name, the lines that it watches, and what
+    its process is to have of real time."""
 
     is_process: bool = True
     name: str = ""
     stop_lines: tuple[str, ...] = ()
     release_lines: tuple[str, ...] = ()
+    real_time: RealTimeSettings = field(default_factory=RealTimeSettings)
 
     @property
     def lines(self) -> tuple[StopLine, ...]:
@@ -85,6 +94,7 @@ def in_this_process(
     hand: Hand,
     on_event: OnEvent,
     on_sent: OnSent,
+    on_moved: OnMoved = nothing_moved,
     limits: GateLimits | None = None,
     adjustments: Adjustments = UNADJUSTED,
     side: str = EITHER,
@@ -94,7 +104,7 @@ def in_this_process(
     capabilities = hand.capabilities
     limits = limits or GateLimits.for_hand(capabilities)
     gate = SafetyGate(limits, capabilities.watchdog_action)
-    with GuardLoop(gate, hand, on_event=on_event, on_sent=on_sent) as guard:
+    with GuardLoop(gate, hand, on_event=on_event, on_sent=on_sent, on_moved=on_moved) as guard:
         if adjustments != UNADJUSTED:
             guard.adjust("configuration", adjustments)
         yield Guarded(guard, hand, capabilities, limits, asked_ns, side)
@@ -102,11 +112,11 @@ def in_this_process(
 
 @contextmanager
 def in_its_own_process(
-    settings: GuardSettings, on_event: OnEvent, on_sent: OnSent, side: str = EITHER
+    settings: GuardSettings, on_event: OnEvent, on_sent: OnSent, on_moved: OnMoved, side: str = EITHER
 ) -> Iterator[Guarded]:
     """`Guarding` by a guard process, which connects the hand itself."""
     asked_ns = time.monotonic_ns()  # the guard hears requests while it looks for its hand
-    with GuardClient(settings, on_event, on_sent) as guard:
+    with GuardClient(settings, on_event, on_sent, on_moved) as guard:
         limits = settings.limits or GateLimits.for_hand(guard.capabilities)
         yield Guarded(guard, guard.hand, guard.capabilities, limits, asked_ns, side, guard.working)
 
@@ -122,15 +132,21 @@ def virtual_hand() -> Iterator[Hand]:
 
 
 @contextmanager
-def virtual_hand_guarded(options: GuardOptions) -> Iterator[Guarding]:
+def virtual_hand_guarded(
+    options: GuardOptions,
+    limits: GateLimits | None = None,
+    adjustments: Adjustments = UNADJUSTED,
+    side: str = EITHER,
+) -> Iterator[Guarding]:
     """A virtual hand that is started for it, and who guards it."""
     if not options.is_process:
         with virtual_hand() as hand:
-            yield partial(in_this_process, hand)
+            yield partial(in_this_process, hand, limits=limits, adjustments=adjustments, side=side)
         return
     with virtual_hand_process() as started:
         address, transport = f"virtual:{started.address}", HandOptions(transport=started.transport)
-        yield partial(in_its_own_process, _settings(GuardSettings(address, transport), options))
+        settings = _settings(GuardSettings(address, transport, limits, adjustments), options)
+        yield partial(in_its_own_process, settings, side=side)
 
 
 @contextmanager
@@ -150,4 +166,6 @@ def hand_guarded(config: HandConfig, options: GuardOptions) -> Iterator[Guarding
 def _settings(settings: GuardSettings, options: GuardOptions) -> GuardSettings:
     """With what a person said; named after this process where nothing was."""
     name = options.name or f"run-{os.getpid()}"
-    return replace(settings, stop_lines=options.lines, name=name, connect_s=CONNECT_S)
+    return replace(
+        settings, stop_lines=options.lines, name=name, connect_s=CONNECT_S, real_time=options.real_time
+    )

@@ -10,31 +10,35 @@ from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Protocol
 
 import numpy as np
 
 from decoder.bundle import Bundle
 from decoder.chain import ChainEvent
+from decoder.decision import DecisionSettings
 from decoder.health import Cause
 from decoder.intent import IntentDigest, Intents
 from decoder.shadow import DEFAULT_RULES, Decoder, ShadowEvent, ShadowRules, Shadows, ShadowState
 from firmware_bridge.adjustments import Adjustments
+from firmware_bridge.errors import NervehandError
 from firmware_bridge.gate import GateEvent, GateState
 from firmware_bridge.guard import Guard, Sent
 from firmware_bridge.hand import N_DOF, HandCommand, LinkState, Quality
+from firmware_bridge.movement_trace import Moved
 from firmware_bridge.port import Port
 from firmware_bridge.stream import SignalBlock, Source
 from firmware_bridge.supervised import SourceEvent
 from nervehand.gate_words import LATCHED, GateWords
 from nervehand.guarding import HandView
-from nervehand.latency import Arrivals, LatencyHistogram
-from nervehand.live_summary import DECIDED, STAGES, TOTAL, LiveSummary
+from nervehand.latency import Arrivals
+from nervehand.live_summary import STAGES, LiveSummary
 from nervehand.live_view import RecentSamples, view_of
 from nervehand.pre_use import Overridden, PreUse
 from nervehand.recording import LiveRecorder
 from nervehand.screen import MOST_CHANNELS, Screen, Snapshot, StageLatency
 from nervehand.stopping import closed_by
+from nervehand.traces import CommandTraces
 
 __all__ = ["ASKED_FOR", "COMMAND_LIFETIME_S", "STAGES", "LiveRun", "LiveSummary"]
 
@@ -42,8 +46,6 @@ TOPIC = "live"
 """What a port shows of a run."""
 COMMAND_LIFETIME_S = 0.2  # a command that nothing follows expires, and the gate relaxes
 LATE_HOPS = 2  # a hop this many hops old, the delay line left out, is decoded but commands nothing
-MOST_TOLD = 8192
-"""What is remembered of what the hand was told, and of what it was asked, between two blocks."""
 ASKED_FOR = ("stop", "release", "disarm")
 """The gate events after which nobody but a person arms."""
 NOTICED = frozenset(
@@ -56,14 +58,22 @@ _VIEW_S = 0.1
 """How often a port is shown what happens; it gives what the screen shows, too."""
 MOST_DELAY_S = 0.02
 """The longest delay line of a decoder that may take over."""
+MOMENT_S = 10.0
+"""How often what the decoder carries is stored, so that a recording may begin there."""
+
+Decide = Callable[[Bundle], DecisionSettings]
+"""By which settings a decoder decides for this wearer."""
 
 
-class _Asked(NamedTuple):
-    """A command on its way to the hand, when it was decided and when the last sample that it rests on arrived."""
+class Backlog(Protocol):
+    """A source that takes in samples whatever the loop does."""
 
-    command: HandCommand
-    decided_ns: int
-    arrival_ns: int
+    @property
+    def backlog_s(self) -> float:
+        """So many seconds of samples wait."""
+
+    def take_waiting(self) -> list[SignalBlock]:
+        """All of them."""
 
 
 class LiveRun:
@@ -75,6 +85,9 @@ class LiveRun:
 
     With `armed_by`, a gate that a lost link disarmed is armed again in that name once the hand is back, by the report
     of `pre_use`, which hears of all hops; None: by the word of `armed_by`.
+
+    Where more than `restart_after_s` of samples wait in `backlog`, they are recorded and left out, and the decoder
+    begins anew behind them. `decide` gives the decision's settings for a decoder; None: its own.
 
     An exception in the decode path reaches the gate as a fault before it reaches the caller.
     """
@@ -95,12 +108,21 @@ class LiveRun:
         pre_use: PreUse | None = None,
         port: Port | None = None,
         rules: ShadowRules = DEFAULT_RULES,
+        backlog: Backlog | None = None,
+        restart_after_s: float = 10.0,
+        decide: Decide | None = None,
     ) -> None:
         self._pre_use = pre_use or Overridden(armed_by)
         self._working = working
         self._is_asked_to_rest = False
-        self._told: deque[Sent] = deque(maxlen=MOST_TOLD)
-        self._asked: deque[_Asked] = deque(maxlen=MOST_TOLD)
+        self.traces = CommandTraces()
+        self._backlog, self._restart_after_s = backlog, restart_after_s
+        self._decide = decide or (lambda bundle: bundle.manifest.decision)
+        self._inbox: deque[Callable[[], None]] = deque()
+        self._left_out_from: int | None = None
+        self._next_moment = 0
+        self.samples = self.lost_samples = 0
+        """Received so far, and those that never came."""
         self._title, self._source = title, source
         self._guard, self._hand, self._screen = guard, hand, screen
         self._cue_at, self._on_intents, self._armed_by = cue_at, on_intents, armed_by
@@ -108,7 +130,7 @@ class LiveRun:
         self._port = port
         self._newest: Intents | None
         self._probabilities: list[float]
-        self._deploy(Decoder(bundle, source.info))
+        self._deploy(self.adapted(Decoder(bundle, source.info)))
         self.shadows = Shadows(self._decoder, source.info, self._shadow_event, rules, self._obstacle)
         """The decoders beside the one that is deployed."""
         self.shadow_states: tuple[ShadowState, ...] = ()
@@ -117,7 +139,6 @@ class LiveRun:
         """The wearer's, where somebody asks the guard for them from time to time; for the port."""
         self._shadow_counts: Counter[str] = Counter()
         self._lifetime_ns = round(COMMAND_LIFETIME_S * 1e9)
-        self._histograms = {stage: LatencyHistogram() for stage in STAGES}
         self._digest = IntentDigest()
         self._hops = self._warming = self._dropped = self._restarts = self._rearmed = 0
         self._arrivals = Arrivals(max(self._chain.front_end.delay, self.most_delay))
@@ -133,6 +154,80 @@ class LiveRun:
     def bundle(self) -> Bundle:
         """The one that is deployed now."""
         return self._decoder.bundle
+
+    @property
+    def hops(self) -> int:
+        """Decided so far."""
+        return self._hops
+
+    @property
+    def warming_hops(self) -> int:
+        """Of these, while it was warming."""
+        return self._warming
+
+    @property
+    def dropped_commands(self) -> int:
+        """Commands of hops that were too late."""
+        return self._dropped
+
+    @property
+    def restarts(self) -> int:
+        """How often the decoder began anew."""
+        return self._restarts
+
+    @property
+    def newest_arrival_ns(self) -> int:
+        """When the newest block came (host); 0 before the first."""
+        block = self._last_block
+        return 0 if block is None else block.arrival_ns
+
+    @property
+    def is_warming(self) -> bool:
+        """Whether the newest hop was, or none came yet."""
+        newest = self._newest
+        return newest is None or bool(newest.warming[-1])
+
+    @property
+    def gesture(self) -> str:
+        """The newest that was decided; "" before the first."""
+        newest, gestures = self._newest, self._gestures
+        return "" if newest is None else gestures[int(newest.gesture[-1])]
+
+    @property
+    def masked(self) -> tuple[str, ...]:
+        """The channels that are masked now."""
+        masked = self._chain.front_end.masked_now
+        return tuple(name for name, m in zip(self._source.info.channel_names, masked, strict=True) if m)
+
+    def decide_by(self, decide: Decide, done: Callable[[], None]) -> None:
+        """Decide by other settings from the next block on, then call `done` in this run's thread; from any thread."""
+
+        def change() -> None:
+            self._decide = decide
+            for one in self.shadows.decoders:
+                one.decide_by(decide(one.bundle))
+            self._moment("other settings of the decision hold")
+            done()
+
+        self._inbox.append(change)
+
+    def pin(self, who: str, why: str, seconds: float) -> None:
+        """Have the last seconds of the recording kept; from any thread. NervehandError where nothing is recorded."""
+        recorder = self._recorder
+        if recorder is None or recorder.stopped:
+            raise NervehandError("nothing is recorded here that could be kept: record, then ask again")
+        self._inbox.append(lambda: recorder.pin(who, why, seconds))
+
+    def note(self, text: str, generation: int) -> None:
+        """Have it recorded that a configuration was read again; from any thread."""
+        recorder = self._recorder
+        if recorder is not None:
+            self._inbox.append(lambda: recorder.reloaded(text, generation))
+
+    def adapted(self, decoder: Decoder) -> Decoder:
+        """A decoder that is about to run in shadow, deciding by the wearer's settings."""
+        decoder.decide_by(self._decide(decoder.bundle))
+        return decoder
 
     @property
     def most_delay(self) -> int:
@@ -171,7 +266,11 @@ class LiveRun:
 
     def sent(self, sent: Sent) -> None:
         """What the hand was told, as the guard says it."""
-        self._told.append(sent)
+        self.traces.told(sent)
+
+    def moved(self, moved: Moved) -> None:
+        """The hand reports a movement, as the guard says it."""
+        self.traces.moved(moved)
 
     def gate_event(self, event: GateEvent) -> None:
         """Show what a person should hear of, in the next snapshot; what somebody asked for is not undone by the run."""
@@ -187,23 +286,19 @@ class LiveRun:
 
     def completed(self, summary: LiveSummary) -> LiveSummary:
         """`summary` with the counts and times that came in while the guard ended."""
-        self.take_told()
+        self.take_told(is_over=True)
         ended = self._summary(summary.elapsed_s)
         return replace(ended, link=summary.link, gate=summary.gate)
 
-    def take_told(self) -> None:
+    def take_told(self, *, is_over: bool = False) -> None:
         """Time and record the commands that the hand was told since the last time, each when it was told first."""
-        while self._told:
-            sent = self._told.popleft()
-            while self._asked and self._asked[0].command.sample_index < sent.sample_index:
-                self._asked.popleft()  # overtaken, or not followed
-            if not self._asked or self._asked[0].command.sample_index != sent.sample_index:
-                continue  # the way on to a target that was told before, or no command at all
-            command, decided_ns, arrival_ns = self._asked.popleft()
-            self._histograms["gate + send"].add(sent.sent_ns - decided_ns)
-            self._histograms[TOTAL].add(sent.sent_ns - arrival_ns)
-            if self._recorder is not None:
-                self._recorder.command(command, self._hand.state)
+        found = self.traces.take(time.monotonic_ns(), is_over=is_over)
+        if self._recorder is None:
+            return
+        for command in found.told:
+            self._recorder.command(command, self._hand.state)
+        if found.sample_index:
+            self._recorder.traces(*found.rows())
 
     def _elapsed_s(self) -> float:
         return (time.monotonic_ns() - self._started_ns) / 1e9
@@ -216,10 +311,39 @@ class LiveRun:
             if stop.is_set():
                 return
             with self._working():
-                self._decode(block)
+                while self._inbox:
+                    self._inbox.popleft()()
+                if self._backlog is not None and self._backlog.backlog_s > self._restart_after_s:
+                    self._leave_out([block, *self._backlog.take_waiting()])
+                else:
+                    self._decode(block)
                 self._watch(block)
 
+    def _leave_out(self, blocks: list[SignalBlock]) -> None:
+        """Record what came too long ago to be of use; the decoder begins anew behind it."""
+        if self._left_out_from is None:
+            self._left_out_from = blocks[0].first_sample
+        for block in blocks:
+            self._count(block)
+            if self._port is not None:
+                self._port.samples(block)
+            if self._recorder is not None:
+                self._recorder.samples(block)
+
+    def _count(self, block: SignalBlock) -> None:
+        self.samples += block.n_samples
+        self.lost_samples += block.lost_before
+
+    def _moment(self, begins_anew: str = "") -> None:
+        """What the decoder carries now, for a recording that may begin with the next block."""
+        if self._recorder is not None:
+            self._recorder.moment(self._decoder, begins_anew)
+
     def _decode(self, block: SignalBlock) -> None:
+        self._count(block)
+        if not self._next_moment:
+            self._moment()
+            self._next_moment = block.first_sample + round(MOMENT_S * self._source.info.rate_hz)
         self._arrivals.add(block)
         intents = self._decoder.process(block)
         if len(intents):
@@ -233,6 +357,11 @@ class LiveRun:
             successor = self.shadows.after(block, intents)
             if successor is not None:
                 self._deploy(successor)
+                self._moment("another decoder took over")
+        end = block.first_sample + block.n_samples
+        if end >= self._next_moment:
+            self._moment()
+            self._next_moment = end + round(MOMENT_S * self._source.info.rate_hz)
 
     def _deploy(self, decoder: Decoder) -> None:
         """From the next block on, what this one decides moves the hand."""
@@ -267,7 +396,7 @@ class LiveRun:
         stages = self._chain.stage_ns
         arrivals_ns = [self._arrivals.of(index) for index in intents.sample_index.tolist()]
         for arrival_ns in arrivals_ns:
-            self._histograms[DECIDED].add(int(stages[5]) - arrival_ns)
+            self.traces.decided(arrival_ns, int(stages[5]))
         now_ns = time.monotonic_ns()
         # Of a block's hops only the newest can still matter, but for one that the network failed at, however late.
         hop = (
@@ -284,13 +413,8 @@ class LiveRun:
         if is_late:
             return
         command = self._command(intents, hop, arrivals_ns[hop], now_ns)
-        self._asked.append(_Asked(command, int(stages[5]), arrivals_ns[hop]))
+        self.traces.asked(command, arrivals_ns[hop], block.arrival_ns, stages)
         self._guard.submit(command)
-        self._histograms["delay line"].add(block.arrival_ns - arrivals_ns[hop])
-        self._histograms["wait"].add(int(stages[0]) - block.arrival_ns)
-        self._histograms["filters + features"].add(int(stages[3] - stages[0]))
-        self._histograms["engine"].add(int(stages[4] - stages[3]))
-        self._histograms["decision"].add(int(stages[5] - stages[4]))
 
     def _command(self, intents: Intents, hop: int, arrival_ns: int, now_ns: int) -> HandCommand:
         return HandCommand(
@@ -314,6 +438,13 @@ class LiveRun:
             self._rearmed += report is not None and self._guard.request_arm(self._armed_by, report)
 
     def _on_chain_event(self, event: ChainEvent) -> None:
+        if event.kind == "gap" and self._left_out_from is not None:
+            n = event.sample_index - self._left_out_from
+            late_s = n / self._source.info.rate_hz
+            text = f"{late_s:.1f} s of samples came too long ago and were left out: restarted, warming"
+            event = ChainEvent(event.sample_index, "overload", text, n)
+            self.say(f"overload: {text}")
+        self._left_out_from = None if event.restarts else self._left_out_from
         self._restarts += event.restarts
         if event.kind == "fault" and self._failed_at is None:
             self._failed_at = event.sample_index
@@ -376,7 +507,7 @@ class LiveRun:
             commands_dropped=self._commands_dropped,
             latency=[
                 StageLatency(stage, h.percentile_us(50), h.percentile_us(95), h.percentile_us(99))
-                for stage, h in self._histograms.items()
+                for stage, h in self.traces.histograms.items()
             ],
             notice=self._notice
             if self._source_is_lost or is_news
@@ -415,7 +546,7 @@ class LiveRun:
             rollbacks=self._shadow_counts["rollback"],
             latency_us={
                 stage: {f"p{p}": h.percentile_us(p) for p in (50, 95, 99)} | {"max": h.largest_us}
-                for stage, h in self._histograms.items()
+                for stage, h in self.traces.histograms.items()
             },
             link=self._hand.link.value,
             gate=self._guard.state.value,

@@ -23,6 +23,7 @@ from firmware_bridge.hand import N_DOF
 from firmware_bridge.plain import from_plain, to_plain
 from firmware_bridge.port import Port, Request, serving
 from firmware_bridge.port.greeting import MOST_NAME
+from firmware_bridge.port.tls_files import TlsFiles
 from firmware_bridge.preuse import PreUseReport
 from firmware_bridge.stream import StreamInfo
 from nervehand.guarding import HandView
@@ -37,6 +38,7 @@ ADJUSTMENTS_S = 2.0
 """How often the guard is asked for the wearer's adjustments."""
 MOST_ARM_AGE_S = 2.0
 """A request to arm that was on its way for longer is refused: nobody expects the hand to move then."""
+MOST_PINNED_S = 3600.0
 CONFIRM_S = 1.0
 """How long the gate may take to show that it follows no more, after a stop or a release."""
 
@@ -50,6 +52,7 @@ class ServedRun:
     """Where a run is served, HOST:PORT, and what is said of it beside what it is.
 
     `intend` steers a simulated person, None where there is none; `grips` are gestures that the hand's own file names.
+    `tls` None: the user's own, where it is needed. Where signers are named, a decoder of nobody else is taken.
     """
 
     where: str
@@ -57,6 +60,8 @@ class ServedRun:
     about: Mapping[str, object] = field(default_factory=dict)
     intend: Intend | None = None
     grips: tuple[str, ...] = ()
+    tls: TlsFiles | None = None
+    allowed_signers: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -72,7 +77,7 @@ def port_of(
         "kind": "run", "title": title, "bundle": bundle.sha256, "subject": wearer.subject, "side": wearer.side,
         "array": wearer.array, "recorded": is_recorded, "steered": served.intend is not None,
     }  # fmt: skip
-    with serving(served.where, info, about | dict(served.about), name=served.name) as port:
+    with serving(served.where, info, about | dict(served.about), name=served.name, tls=served.tls) as port:
         yield port
 
 
@@ -129,6 +134,7 @@ class PortRequests:
             "drop": self._drop,
             "shadow": self._shadow,
             "intend": self._intend,
+            "pin": self._pin,
         }
 
     @contextmanager
@@ -223,7 +229,7 @@ class PortRequests:
         owner = self._owner
         try:
             overridden_by = _name_in(request.arguments, "any_wearer")
-            bundle = unpack(request.blob)
+            bundle = unpack(request.blob, owner.served.allowed_signers)
             self._require_names(bundle)
             made = candidate(
                 bundle, owner.info, owner.live.bundle, most_delay=owner.live.most_delay,
@@ -237,7 +243,7 @@ class PortRequests:
             request.refuse(f"the decoder cannot be prepared: {error!r}")
             return
         note = f"its wearer was not compared, which {overridden_by} answers for" if overridden_by else ""
-        owner.live.shadows.offer(made, _name_of(request), note)
+        owner.live.shadows.offer(owner.live.adapted(made), _name_of(request), note)
         request.answer({"bundle": bundle.sha256})
 
     def _require_names(self, bundle: Bundle) -> None:
@@ -273,6 +279,15 @@ class PortRequests:
     def _shadow(self, request: Request) -> None:
         live = self._owner.live
         request.answer({"deployed": live.shadows.deployed.bundle.sha256, "shadow": list(live.shadow_states)})
+
+    def _pin(self, request: Request) -> None:
+        seconds, why = request.arguments.get("seconds", 60.0), request.arguments.get("why", "")
+        if not isinstance(seconds, int | float) or not 0 < seconds <= MOST_PINNED_S:
+            raise NervehandError(f"seconds is {seconds!r}: give more than 0, and at most {MOST_PINNED_S:g}")
+        if not isinstance(why, str) or len(why) > MOST_NAME or not (why == "" or why.isprintable()):
+            raise NervehandError(f"why is to be a line of at most {MOST_NAME} characters")
+        self._owner.live.pin(_name_of(request), why, float(seconds))
+        request.answer()
 
     def _intend(self, request: Request) -> None:
         intend = self._owner.served.intend

@@ -6,8 +6,12 @@ from dataclasses import dataclass
 
 DECIDED = "sample to decided"
 TOTAL = "sample to sent"
-STAGES = ("delay line", "wait", "filters + features", "engine", "decision", "gate + send", DECIDED, TOTAL)
-"""What is timed: of the newest hop of each block that is not late; DECIDED of every hop; what is sent, once it is.
+MOVED = "sent to movement"
+STAGES = (
+    "delay line", "wait", "filters + features", "engine", "decision", "gate + send", DECIDED, TOTAL, MOVED,
+)  # fmt: skip
+"""What is timed: of the newest hop of each block that is not late; DECIDED of every hop; what is sent, once it is;
+MOVED of what began a movement, until the hand reported it.
 
 The delay line ends with the arrival of the block that let the hop's last sample leave channel health."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from firmware_bridge.errors import LinkError, NervehandError
 from firmware_bridge.port import PortClient
 from firmware_bridge.port.addresses import joined, split
+from firmware_bridge.port.credentials import read_private
 from nervehand.hand_use import login_name
 from nervehand.output import naming, print_json
 
@@ -22,15 +23,9 @@ ASK_AGAIN_S = 15.0
 
 
 def read_token(path: Path | None) -> str | None:
-    """The token in a file; None without one, as a PortClient then looks for it."""
-    if path is None:
-        return None
-    try:
-        return path.read_text().strip()
-    except OSError as error:
-        raise NervehandError(
-            f"{path}: cannot be read ({error.strerror}): give the file of the port's token"
-        ) from None
+    """What opens a port, from its file: the token, and with TLS the fingerprint; None without a file, as a PortClient
+    then looks for it."""
+    return None if path is None else read_private(path)
 
 
 def port_address(address: str) -> str:

@@ -6,18 +6,23 @@ import importlib
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from decoder.bundle import Bundle
 from decoder.chain import ChainEvent, FrontEnd
+from decoder.deployable import Decoder
 from decoder.intent import Intents
+from decoder.recording.messages import Pin
+from decoder.recording.sender import Sender
 from decoder.session.layout import Header
 from decoder.session.model import SessionMeta
 from decoder.session.recorded import Event, EventKind, Note
@@ -44,24 +49,62 @@ CHAIN_EVENTS = {
     "masked": EventKind.MASKED,
     "unmasked": EventKind.UNMASKED,
     "artefact": EventKind.ARTEFACT,
+    "overload": EventKind.RESTART,
 }
 
 logger = logging.getLogger(__name__)
 
 
+class Writer(Protocol):
+    """What becomes of a run: a file (SessionWriter), or a recorder in another process (decoder.recording.Sender)."""
+
+    @property
+    def present_sample(self) -> int: ...
+
+    def append(self, block: SignalBlock) -> None: ...
+
+    def health(self, sample_index: int, mask: NDArray[np.bool_]) -> None: ...
+
+    def intents(self, intents: Intents) -> None: ...
+
+    def command(self, command: HandCommand) -> None: ...
+
+    def sent(self, sent: Sequence[Sent]) -> None: ...
+
+    def state(self, state: HandState) -> None: ...
+
+    def event(self, event: Event) -> None: ...
+
+    def note(self, note: Note) -> None: ...
+
+    def traces(self, sample_index: NDArray[np.int64], times_ns: NDArray[np.int64]) -> None: ...
+
+    def close(self, *, failing: bool = False) -> None: ...
+
+
 class LiveRecorder:
-    """What a live run hands to a SessionWriter: blocks as received, health, intents, commands, what was sent, hand
-    states and events.
+    """What a live run hands to a Writer: blocks as received, health, intents, commands, what was sent, hand states and
+    events.
 
     With a `writer` it is ready at once. Without, `make` opens one for the form of the first block, in a thread of its
     own, because that takes longer than a front-end waits; what comes meanwhile is kept in memory.
+
+    With a `sender` recordings follow each other: where another decoder takes over, one begins that `header_of` names,
+    with what the decoder carries. Else all of it is one file.
     """
 
-    def __init__(self, writer: SessionWriter | None, make: Callable[[SignalBlock], SessionWriter]) -> None:
+    def __init__(
+        self,
+        writer: Writer | None,
+        make: Callable[[SignalBlock], Writer] | None = None,
+        sender: Sender | None = None,
+        header_of: Callable[[Decoder], Header] | None = None,
+    ) -> None:
         self._writer, self._make = writer, make
-        self._opened: SimpleQueue[SessionWriter | Exception] = SimpleQueue()
+        self._sender, self._header_of = sender, header_of
+        self._opened: SimpleQueue[Writer | Exception] = SimpleQueue()
         self._opening: threading.Thread | None = None
-        self._waiting: deque[Callable[[SessionWriter], None]] = deque()
+        self._waiting: deque[Callable[[Writer], None]] = deque()
         self._sent: deque[Sent] = deque()
         self._unrecorded = self._unrecorded_said = 0  # each is written by one side only
         self.stopped = ""
@@ -75,7 +118,7 @@ class LiveRecorder:
         """A decoded block, and the mask of the last sample that the front end judged."""
         judged, masked = front_end.judged, front_end.masked_now.copy()
 
-        def write(writer: SessionWriter) -> None:
+        def write(writer: Writer) -> None:
             writer.append(block)
             if judged is not None:
                 writer.health(judged, masked)
@@ -89,7 +132,7 @@ class LiveRecorder:
     def command(self, command: HandCommand, state: HandState | None) -> None:
         """A command that the gate followed, and what the hand last reported."""
 
-        def write(writer: SessionWriter) -> None:
+        def write(writer: Writer) -> None:
             writer.command(command)
             if state is not None:
                 writer.state(state)
@@ -109,7 +152,7 @@ class LiveRecorder:
         unrecorded = self._unrecorded - self._unrecorded_said
         self._unrecorded_said += unrecorded
 
-        def write(writer: SessionWriter) -> None:
+        def write(writer: Writer) -> None:
             if sent:
                 writer.sent(sent)
             if unrecorded:
@@ -138,12 +181,41 @@ class LiveRecorder:
         """What became of a decoder beside the deployed one, as a note; where one took over, an event with it."""
         note = Note(event.sample_index, f"decoder {event.kind}: {event.text} ({event.who}); {event.sha256}")
 
-        def write(writer: SessionWriter) -> None:
+        def write(writer: Writer) -> None:
             if event.kind in ("switch", "rollback"):
                 writer.event(Event(event.sample_index, EventKind.BUNDLE))
             writer.note(note)
 
         self._unless_stopped(write)
+
+    def traces(self, sample_index: NDArray[np.int64], times_ns: NDArray[np.int64]) -> None:
+        """When commands were where: samples (k,) and host times (k, 10), recorded.TRACE_TIMES."""
+        self._unless_stopped(lambda writer: writer.traces(sample_index, times_ns))
+
+    def moment(self, decoder: Decoder, begins_anew: str) -> None:
+        """A recording may begin here, with what the decoder carries; it must where `begins_anew` says why."""
+        sender, header_of = self._sender, self._header_of
+        if sender is not None and header_of is not None:
+            header = header_of(decoder)
+            self._unless_stopped(lambda _: sender.moment(decoder.chain.carried(), header, begins_anew))
+
+    def reloaded(self, text: str, generation: int) -> None:
+        """A configuration was read again."""
+
+        def write(writer: Writer) -> None:
+            writer.event(Event(writer.present_sample, EventKind.RELOADED, generation))
+            writer.note(Note(writer.present_sample, text))
+
+        self._unless_stopped(write)
+
+    def pin(self, who: str, why: str, seconds: float) -> None:
+        """Have the last seconds kept. Where all is one file, it says so in it."""
+        sender = self._sender
+        if sender is not None:
+            self._unless_stopped(lambda _: sender.pin(Pin(who, why, seconds)))
+            return
+        text = f"the last {seconds:g} s matter: {why or 'asked for'} ({who})"
+        self._unless_stopped(lambda writer: writer.note(Note(writer.present_sample, text)))
 
     def source_event(self, event: SourceEvent) -> None:
         """What happened to the source, as a note at the last sample; a person's input as an event at its own."""
@@ -172,16 +244,19 @@ class LiveRecorder:
         if self._writer is not None or self._opening is not None:
             return
 
+        make = self._make
+        assert make is not None, "there is a writer, or a way to make one"
+
         def open_writer() -> None:
             try:
-                self._opened.put(self._make(block))
+                self._opened.put(make(block))
             except _WRITING_FAILS as error:
                 self._opened.put(error)
 
         self._opening = threading.Thread(target=open_writer, name="recording", daemon=True)
         self._opening.start()
 
-    def _unless_stopped(self, write: Callable[[SessionWriter], None]) -> None:
+    def _unless_stopped(self, write: Callable[[Writer], None]) -> None:
         self._waiting.append(write)
         self._write_waiting()
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from decoder.as_recorded import compared, replay_as_recorded
 from decoder.bundle import Bundle, read_bundle
-from decoder.chain import compile_kernels
+from decoder.chain import compile_kernels, joined
 from decoder.intent import IntentDigest, Intents
 from decoder.replay import replay
 from decoder.session.intents import write_intents
@@ -34,14 +35,22 @@ def run_replay(
     any_wearer: bool,
     headless: bool,
     as_json: bool,
+    as_recorded: bool = False,
 ) -> None:
-    """Replay and print a summary; the same session and bundle give the same `intents_sha256`, however cut."""
+    """Replay and print a summary; the same session and bundle give the same `intents_sha256`, however cut.
+
+    `as_recorded` decodes as it was decoded live, and compares: NervehandError where a bit differs.
+    """
     if hand not in ("virtual", "none"):
         raise NervehandError(f"there is no hand {hand!r} to replay to: use virtual or none")
     if speed not in ("1", "max"):
         raise NervehandError(f"speed is {speed!r}: use 1 (real time) or max")
     if hand == "virtual" and speed == "max":
         raise NervehandError("a hand cannot follow at --speed max: add --speed 1, or use --hand none")
+    if as_recorded and (hand != "none" or seconds is not None):
+        raise NervehandError(
+            "--as-recorded decodes the whole of it again, for no hand: leave out --hand and --seconds"
+        )
     bundle = read_bundle(bundle_path)
     session = read_session(session_path)
     with naming(bundle_path, session_path):
@@ -56,8 +65,9 @@ def run_replay(
         is_paced=speed == "1",
         n_samples=None if seconds is None else min(round(seconds * session.info.rate_hz), session.n_samples),
     )
-    run = _to_virtual_hand if live else _to_no_hand
-    parts, summary, text = run(session_path, session, source, bundle, headless or as_json)
+    run = _to_virtual_hand if live else _again if as_recorded else _to_no_hand
+    with naming(bundle_path, session_path):
+        parts, summary, text = run(session_path, session, source, bundle, headless or as_json)
     if out is not None:
         manifest = bundle.manifest
         names = tuple(output.name for output in manifest.outputs)
@@ -75,13 +85,44 @@ def run_replay(
 Outcome = tuple[list[Intents], dict[str, object], str]
 
 
+def _again(path: Path, session: Session, source: SessionSource, bundle: Bundle, headless: bool) -> Outcome:
+    """As it was decoded when it was recorded; NervehandError where that gives other intents than those recorded."""
+    recorded = session.recorded.intents
+    if recorded is None:
+        raise NervehandError(f"{path}: holds no intents: replay it without --as-recorded")
+    parts, summary, text = _decoded(
+        path, session, source, bundle, lambda: replay_as_recorded(session, bundle, source.blocks())
+    )
+    found = compared(joined(parts), recorded)
+    if not found.is_equal:
+        raise NervehandError(
+            f"{path}: the intents differ from the recorded ones from sample {found.differs_at} on: was it recorded by "
+            "this release, on this machine?"
+        )
+    return (
+        parts,
+        summary | {"as_recorded": True, "hops_compared": found.hops},
+        (f"{text}\nthe same as was recorded, bit for bit: {found.hops} hops"),
+    )
+
+
 def _to_no_hand(
     path: Path, session: Session, source: SessionSource, bundle: Bundle, headless: bool
+) -> Outcome:
+    return _decoded(path, session, source, bundle, lambda: replay(source.blocks(), session.info, bundle))
+
+
+def _decoded(
+    path: Path,
+    session: Session,
+    source: SessionSource,
+    bundle: Bundle,
+    decode: Callable[[], Iterable[Intents]],
 ) -> Outcome:
     compile_kernels(bundle, session.info)
     source.connect()
     started = time.monotonic()
-    parts = list(replay(source.blocks(), session.info, bundle))
+    parts = list(decode())
     elapsed_s = time.monotonic() - started
     digest = IntentDigest()
     for part in parts:

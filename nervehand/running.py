@@ -6,7 +6,7 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -21,12 +21,13 @@ from decoder.session.model import SessionMeta
 from decoder.session.source import SessionSource, up_to
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.hand import AppliedCommand, HandCapabilities, HandState, LinkState
+from firmware_bridge.hand_config import HandConfig
 from firmware_bridge.hands.virtual_protocol import VIRTUAL_HAND
 from firmware_bridge.kinematics import KinematicHand
 from firmware_bridge.sources import simulated
 from firmware_bridge.sources.simulated import STEERED
 from firmware_bridge.stream import SignalBlock, Source, StreamInfo
-from firmware_bridge.supervised import SupervisedSource
+from firmware_bridge.supervised import SourceEvent, SupervisedSource
 from nervehand.driving import drive_hand
 from nervehand.guarding import Guarding, GuardOptions, hand_guarded, in_this_process, virtual_hand_guarded
 from nervehand.hand_use import chosen_hand, login_name
@@ -169,31 +170,53 @@ def _driven(
                 raise NervehandError(
                     f"{option} does nothing with --hand {hand}: leave it out, or give --hand an address or a file"
                 )
-    if hand == "none":
-        return contextlib.nullcontext(partial(in_this_process, NoHand())), "", ()
-    if hand == "virtual":
-        return virtual_hand_guarded(guard), "", ()
-    config = chosen_hand(hand, options.transport, options.is_bonded, options.acknowledged_by, options.side)
-    if not options.arm_as:
+    if hand in WORN_BY_NOBODY:
+        config = HandConfig(address=hand)
+    else:
+        config = chosen_hand(
+            hand, options.transport, options.is_bonded, options.acknowledged_by, options.side
+        )
+    return hand_driven(config, guard, gestures, options.arm_as, hand)
+
+
+def hand_driven(
+    config: HandConfig, guard: GuardOptions, gestures: Sequence[str], arm_as: str, name: str = ""
+) -> tuple[contextlib.AbstractContextManager[Guarding], str, tuple[str, ...]]:
+    """Who guards that hand, "virtual" and "none" too; who accepts that its watchdog is unknown; its grips' gestures.
+
+    `gestures` are the decoder's: a grip can be started by no other. `arm_as` answers for arming a hand that somebody
+    may wear. A person knows the hand as `name`, "" by its address.
+    """
+    if config.address in WORN_BY_NOBODY:
+        limits = config.limits(VIRTUAL_HAND)
+        if config.address == "none":
+            guarding = partial(
+                in_this_process, NoHand(), limits=limits, adjustments=config.adjustments, side=config.side
+            )
+            return contextlib.nullcontext(guarding), "", ()
+        return virtual_hand_guarded(guard, limits, config.adjustments, config.side), "", ()
+    if not arm_as:
         raise NervehandError(f"nobody answers for arming {config.address}: add --arm-as NAME")
     unknown = [gesture for gesture in config.grips if gesture not in gestures]
     if unknown:
         raise NervehandError(
-            f"{hand}: [grips] names {', '.join(map(repr, unknown))}, which the decoder cannot decide: its gestures are"
-            f" {', '.join(map(repr, gestures))}"
+            f"{name or config.address}: [grips] names {', '.join(map(repr, unknown))}, which the decoder cannot decide:"
+            f" its gestures are {', '.join(map(repr, gestures))}"
         )
     return hand_guarded(config, guard), config.watchdog_acknowledged_by, tuple(config.grips)
 
 
-def _source(address: str, start_s: float, log: SourceLog) -> tuple[Source, Intend | None]:
+def opened_source(
+    address: str, start_s: float, on_event: Callable[[SourceEvent], None]
+) -> tuple[Source, Intend | None]:
     """The source at an address, and how it is steered, where it is a simulated person who is."""
     scheme, where = split_address(address)
     if scheme != SIMULATED or not where.endswith(STEERED):
-        return open_source(address, start_s=start_s, on_event=log), None
+        return open_source(address, start_s=start_s, on_event=on_event), None
     if start_s:
         raise NervehandError(f"{address} cannot begin {start_s:g} s later: only a session can")
-    person = simulated.open_device(where, on_event=log)
-    return SupervisedSource(person, log), person.intend
+    person = simulated.open_device(where, on_event=on_event)
+    return SupervisedSource(person, on_event), person.intend
 
 
 def _check(hand: str, options: RunOptions) -> LiveCheck | None:
@@ -227,7 +250,7 @@ def run_live(
     driven, acknowledgement, grips = _driven(hand, options, bundle.manifest.gestures)
     check = _check(hand, options)
     log = SourceLog(has_screen=not (headless or as_json))
-    source, intend = _source(address, start_s, log)
+    source, intend = opened_source(address, start_s, log)
     with naming(bundle_path):
         bundle.require_stream(source.info)
         if any_wearer and not isinstance(source, SessionSource):

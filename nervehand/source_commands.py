@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from firmware_bridge.errors import NervehandError
 from nervehand.hand_commands import Acknowledge, Bonded, Transport
 from nervehand.options import AnyWearer, Json, Mains, OutSession, finite, free_to_write
 
@@ -66,8 +67,22 @@ def doctor(as_json: Json = False) -> None:
 
 
 def run(
-    source: Address,
-    bundle: Annotated[Path, typer.Option("--bundle", metavar="DECODER.nhb", help="The decoder.")],
+    context: typer.Context,
+    source: Annotated[
+        str | None,
+        typer.Argument(metavar="[SOURCE]", help="Its address; `nervehand sources` lists the forms."),
+    ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option("--bundle", metavar="DECODER.nhb", help="The decoder.")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE.toml",
+            help="All of it from a file (nervehand config init), as a daemon.",
+        ),
+    ] = None,
     hand: Annotated[
         str,
         typer.Option(
@@ -123,10 +138,17 @@ def run(
 ) -> None:
     """Decode a source in real time and move a hand through the safety gate.
 
+    With --config, as a daemon that is kept alive (docs/daemon.md); alone, a simulated person and a virtual hand.
+
     A real hand is checked first: the wearer rests for 10 s, and the hand is then armed by what was found.
 
     Keys: space stops the hand, r releases it, a arms it again, l locks or unlocks it. Ctrl-C releases and ends.
     """
+    if source is None or config is not None:
+        _run_daemon(context, config, seconds, headless=headless, as_json=as_json)
+        return
+    if bundle is None:
+        raise NervehandError(f"no decoder for {source}: add --bundle DECODER.nhb")
     from nervehand.guarding import GuardOptions
     from nervehand.running import RunOptions, run_live
 
@@ -138,6 +160,22 @@ def run(
         source, bundle, hand, record, seconds, start, mains, options,
         any_wearer=any_wearer, headless=headless, as_json=as_json, port=port,
     )  # fmt: skip
+
+
+def _run_daemon(
+    context: typer.Context, config: Path | None, seconds: float | None, *, headless: bool, as_json: bool
+) -> None:
+    """As a daemon; NervehandError for options that its configuration has."""
+    allowed = {"config", "seconds", "headless", "as_json"}
+    for name, value in context.params.items():
+        given_by = context.get_parameter_source(name)
+        if name not in allowed and given_by is not None and given_by.name == "COMMANDLINE":
+            what = "a source" if name == "source" else f"--{name.replace('_', '-')}"
+            where = f"in {config}" if config else "in a configuration, or name a source"
+            raise NervehandError(f"{what} ({value}) is given beside the configuration: say it {where}")
+    from nervehand.daemon_command import run_daemon_command
+
+    run_daemon_command(config, seconds, headless=headless, as_json=as_json)
 
 
 def push(

@@ -42,6 +42,7 @@ TESTS = (
     "test_gate_causes",
     "test_gate_grips",
     "test_gate_hand",
+    "test_gate_limit_changes",
     "test_gate_limits",
     "test_gate_pairs",
     "test_gate_rate",

@@ -40,6 +40,7 @@ class Sender:
         self._reports = 0
         self._way: OnItsWay | None = None
         self._way_to = ""
+        self._is_closed = False
         self.report: Mapping[str, object] = {}
         """The newest that the recorder said of itself (keeper.Report as plain JSON); empty before its first word."""
 
@@ -127,6 +128,9 @@ class Sender:
 
     def close(self, *, failing: bool = False) -> None:
         """Nothing more comes: the recorder closes its file."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         self._put(Kind.END, ())
         self._leave_way()
         self._ring.close()

@@ -137,10 +137,15 @@ def _electrical_series(file: h5py.File) -> str:
 
 
 def read_open(
-    file: h5py.File, path: Path, *, signal_only: bool = False, verified: Verified = EVERYTHING
+    file: h5py.File,
+    path: Path,
+    *,
+    signal_only: bool = False,
+    verified: Verified = EVERYTHING,
+    header: Header | None = None,
 ) -> Session:
     """The session in an open file (see read_session), or only what of it was verified."""
-    header = read_header(file)
+    header = header or read_header(file)
     if header.content != "session":
         raise NervehandError(f"holds {header.content}, not a session: give the session that they rest on")
     signal = SignalOnDisk(file, f"{SIGNAL_PATH}/data", path, verified.n_samples)

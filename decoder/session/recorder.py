@@ -22,9 +22,10 @@ from decoder.session.digital import changes
 from decoder.session.fold import fold, free_bytes
 from decoder.session.journal import JournalWriter, journal_of
 from decoder.session.layout import SIGNAL_PATH, TRUTH_PATH, Header, streams
+from decoder.session.places import ChunkPlaces
 from decoder.session.reader import tail_of
 from decoder.session.recorded import Event, EventKind, Note
-from decoder.session.sidecar import FlushRecord, TailWriter
+from decoder.session.sidecar import FlushRecord, Mark, TailWriter
 from decoder.session.skeleton import create
 from decoder.session.writer import (
     RESERVE_BYTES,
@@ -32,6 +33,7 @@ from decoder.session.writer import (
     append_rows,
     event_rows,
     intent_rows,
+    sync_folder,
 )
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.guard import Sent
@@ -120,8 +122,13 @@ class SessionWriter:
                 made.callback(self._file.close)
                 self._signal: h5py.Dataset = self._file[f"{SIGNAL_PATH}/data"]
                 self._truth: h5py.Dataset | None = self._file.get(f"{TRUTH_PATH}/data")
+                self._places = ChunkPlaces(self._file, header, LANES[1:])
                 self._file.swmr_mode = True
                 self._fd = os.open(self._path, os.O_RDONLY)
+                made.callback(os.close, self._fd)
+                self._journal.put(self._places.layout())
+                self._sync()  # what is written from here on may be torn by a power cut, the rest is there
+                sync_folder(self._path)
             except OSError as error:
                 raise NervehandError(
                     f"{path}: cannot be created ({error}): free some space or choose another place"
@@ -318,6 +325,11 @@ class SessionWriter:
     def sync(self) -> None:
         """Flush, and return when the disk has it."""
         self.flush()
+        if added := self._places.added():
+            self._journal.put(added)
+        self._sync()
+
+    def _sync(self) -> None:
         os.fsync(self._fd)
         self._tail.sync()
         self._journal.sync()
@@ -332,12 +344,14 @@ class SessionWriter:
             return
         if not self._stopped:
             self.flush()
-        if not folding:
-            os.fsync(self._fd)
+        if added := self._places.added():
+            self._journal.put(added)
+        self._sync()
         self._file.close()
+        os.fsync(self._fd)
+        self._tail.mark(Mark.CLOSED)
         self._tail.sync()
         self._tail.close()
-        self._journal.sync()
         self._journal.close()
         os.close(self._fd)
         if self._received:

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decoder.session.contents import Verified, read_stream
-from decoder.session.journal import journal_of, read_journal
+from decoder.session.journal import journal_of, read_journal, read_lines
 from decoder.session.layout import SIGNAL_PATH, TRUTH_PATH, Header
 from decoder.session.model import Gap, Session
+from decoder.session.places import PlacedFile, places_of
 from decoder.session.reader import naming, read_header, read_open, tail_of
 from decoder.session.recorder import LANES, stream_crc
 from decoder.session.sidecar import FlushRecord, Tail, read_tail
@@ -28,6 +29,10 @@ from firmware_bridge.errors import NervehandError
 
 if TYPE_CHECKING:
     import h5py
+
+
+MOST_ROWS = 1 << 26
+"""Of one flush: many times what a recorder keeps in memory. A tail that says more is damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +113,7 @@ def salvage(path: Path) -> Iterator[Salvage]:
 
 
 def _salvaged(path: Path, tail: Tail, opened: ExitStack) -> Salvage:
-    import h5py
-
-    file = opened.enter_context(h5py.File(opened.enter_context(UnclosedFile(path)), "r"))
-    header = read_header(file)
+    file, header = _opened(path, opened)
     good = [verify(file, header, tail, i) for i in range(len(tail.records))]
     judged = [(_span(record), ok) for record, ok in zip(tail.records, good, strict=True)]
     judged = [(span, ok) for span, ok in judged if span[0] < span[1]]
@@ -122,16 +124,49 @@ def _salvaged(path: Path, tail: Tail, opened: ExitStack) -> Salvage:
         )
     notes, damaged_notes = read_journal(journal_of(path))
     part = Verified(spans[-1][1], _gaps(spans, header), _kept(tail, good), notes)
-    session = read_open(file, path, verified=part)
+    session = read_open(file, path, verified=part, header=header)
+    if session.truth is not None:
+        for gap in session.gaps:
+            session.truth[gap.start - session.first_sample : gap.stop - session.first_sample] = np.nan
     damaged = tuple(span for span, ok in judged if not ok)
     return Salvage(session, tail.received + tail.on_its_way, spans, damaged, damaged_notes)
 
 
+def _opened(path: Path, opened: ExitStack) -> tuple[h5py.File, Header]:
+    """The recording's rows by what its journal says of their places, else as HDF5 finds them; and its header."""
+    import h5py
+
+    places = places_of(read_lines(journal_of(path))[0])
+    by_hdf5: h5py.File | None = None
+    try:
+        by_hdf5 = opened.enter_context(h5py.File(opened.enter_context(UnclosedFile(path)), "r"))
+    except (OSError, RuntimeError, ValueError):
+        if places is None:
+            raise
+    except NervehandError:
+        if places is None or not path.exists():
+            raise
+    if places is None:
+        return by_hdf5, read_header(by_hdf5)
+    file = PlacedFile(path, places, by_hdf5)
+    opened.callback(file.close)
+    return file, places.header
+
+
 def verify(file: h5py.File, header: Header, tail: Tail, position: int) -> bool:
     """Whether the rows that one flush added are in the file as they were written."""
+    try:
+        return _holds(file, header, tail, position)
+    except (OSError, RuntimeError, NervehandError):  # a part of the file that cannot be read
+        return False
+
+
+def _holds(file: h5py.File, header: Header, tail: Tail, position: int) -> bool:
     record = tail.records[position]
     before = tail.records[position - 1].ends if position else (0,) * len(LANES)
     crc = 0
+    if any(b - a > MOST_ROWS for a, b in zip((record.start, *before[1:]), record.ends, strict=True)):
+        return False
     start, stop = _span(record)
     if start < stop:
         rows = file[f"{SIGNAL_PATH}/data"][start:stop]

@@ -10,21 +10,24 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import glob
 import os
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-from decoder.session.fold import fold
+from decoder.session.fold import fold, is_folded
 from decoder.session.journal import journal_of
 from decoder.session.reader import open_file, read_header, tail_of
 from decoder.session.recorded import Note
 from decoder.session.recover import recover, salvage
-from decoder.session.sidecar import is_marked_whole, mark_whole
+from decoder.session.sidecar import Mark, mark_in, set_mark
 from decoder.session.writer import sync_folder, write_session
 from firmware_bridge.errors import NervehandError
 
 NICENESS = 15
+_LEFT = re.compile(r"\.\.part|\.\.settled|\.\.\.settled\.\d+\.part")
 
 
 def recovered_of(path: Path) -> Path:
@@ -46,18 +49,26 @@ def settle(path: Path) -> str:
             fcntl.flock(tail, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return f"{path}: another process is at it"
-        return _settled(path) if is_unsettled(path) else f"{path}: nothing is to be done"
+        if not is_unsettled(path):
+            return f"{path}: nothing is to be done"
+        for left in path.parent.glob(f".*{glob.escape(path.name)}.*"):  # by one that was cut off
+            if _LEFT.fullmatch(left.name.replace(path.name, "", 1)):
+                left.unlink()
+        return _settled(path)
 
 
 def _settled(path: Path) -> str:
     try:
         with open_file(path) as file:
-            header = read_header(file)
+            header, is_whole = read_header(file), is_folded(file)
     except (NervehandError, OSError, KeyError, RuntimeError):  # it was cut off
         return _recovered(path)
-    if is_marked_whole(tail_of(path)):  # and so it is in its place already
+    mark = mark_in(tail_of(path))
+    if is_whole and mark != Mark.OPEN:  # it is in its place already
         _clear(path)
         return f"{path}: was whole"
+    if mark != Mark.CLOSED:  # a power cut came while it was being closed
+        return _recovered(path)
     fold(path, header)
     return f"{path}: closed"
 
@@ -66,14 +77,15 @@ def _recovered(path: Path) -> str:
     part = path.with_name(f".{path.name}.settled")
     try:
         with salvage(path) as found:
-            if found.damaged or found.damaged_notes:
+            within = [span for span in found.damaged if span[0] < found.spans[-1][1]]
+            if within or found.damaged_notes:  # (what was never whole at the end is lost, and not damaged)
                 return str(recover(path, recovered_of(path)))
             lost = found.received - sum(stop - start for start, stop in found.spans)
             end = found.session.first_sample + found.session.n_samples
             said = Note(max(end - 1, 0), f"cut off: {lost} samples that had been received are lost")
             notes = (*found.session.recorded.notes, said)
             write_session(replace(found.session, recorded=replace(found.session.recorded, notes=notes)), part)
-        mark_whole(tail_of(path))
+        set_mark(tail_of(path), Mark.REPLACED)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

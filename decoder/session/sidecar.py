@@ -3,7 +3,7 @@
 A small memory-mapped file, little-endian. What a process wrote to it survives that process's death. A header
 of 64 bytes: magic, version uint32, number of lanes uint32, samples received, written and flushed, uint64 each, and
 the index after the last sample received, and after the last one that was on its way to the recorder from a process of
-its own (uint64, 0 where unknown), and 1 once a whole session file is about to take the recording's place. Then a
+its own (uint64, 0 where unknown), and a Mark. Then a
 record per flush: first signal row of the flush and the row at which each lane ends (uint64), the CRC-32 of all rows
 that the flush added (uint32), and the CRC-32 of the record so far (uint32). Lanes are the signal and then the streams
 of the file, in a fixed order, to which later releases add at the end.
@@ -16,6 +16,7 @@ import os
 import struct
 import zlib
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 
 from firmware_bridge.errors import NervehandError
@@ -24,8 +25,19 @@ MAGIC = b"NHTAIL\x00\x01"
 VERSION = 1
 HEADER = struct.Struct("<8sIIQQQ")
 HEADER_BYTES = 64
-RECEIVED_AT, WRITTEN_AT, FLUSHED_AT, NEXT_AT, ON_ITS_WAY_AT, WHOLE_AT = 16, 24, 32, 40, 48, 56
+RECEIVED_AT, WRITTEN_AT, FLUSHED_AT, NEXT_AT, ON_ITS_WAY_AT, MARK_AT = 16, 24, 32, 40, 48, 56
 GROWTH_BYTES = 1 << 16
+
+
+class Mark(IntEnum):
+    """What of the file beside a tail is on the disk, whatever its own superblock says: that may be there before all
+    else is."""
+
+    OPEN = 0
+    CLOSED = 1
+    """The recording was closed: nothing of it can be torn."""
+    REPLACED = 2
+    """A session that was recovered from it is about to take its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +101,9 @@ class TailWriter:
         self._end += len(body) + 4
         struct.pack_into("<Q", self._map, FLUSHED_AT, samples)
 
+    def mark(self, mark: Mark) -> None:
+        struct.pack_into("<Q", self._map, MARK_AT, mark)
+
     def sync(self) -> None:
         """Return when the disk has it all."""
         self._map.flush()
@@ -134,20 +149,22 @@ def read_tail(path: Path, n_lanes: int) -> Tail:
     )
 
 
-def mark_whole(path: Path) -> None:
-    """Note in a tail that the file which takes the recording's place lacks nothing; on the disk when this returns."""
+def set_mark(path: Path, mark: Mark) -> None:
+    """Put it into a tail that nobody writes any more; on the disk when this returns."""
     with path.open("r+b") as file:
-        file.seek(WHOLE_AT)
-        file.write(struct.pack("<Q", 1))
+        file.seek(MARK_AT)
+        file.write(struct.pack("<Q", mark))
         file.flush()
         os.fsync(file.fileno())
 
 
-def is_marked_whole(path: Path) -> bool:
-    """Whether `mark_whole` was here."""
+def mark_in(path: Path) -> Mark:
+    """The mark of a tail; OPEN where it has none that is known."""
     with path.open("rb") as file:
-        file.seek(WHOLE_AT)
-        return file.read(8) == struct.pack("<Q", 1)
+        file.seek(MARK_AT)
+        raw = file.read(8)
+    number = struct.unpack("<Q", raw)[0] if len(raw) == 8 else 0
+    return Mark(number) if number in set(Mark) else Mark.OPEN
 
 
 class OnItsWay:

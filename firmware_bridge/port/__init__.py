@@ -9,5 +9,6 @@ from __future__ import annotations
 from firmware_bridge.port.client import PortClient
 from firmware_bridge.port.entries import Entry, running
 from firmware_bridge.port.owner import Port, Request, serving
+from firmware_bridge.port.tls_files import TlsFiles, own_tls_files
 
-__all__ = ["Entry", "Port", "PortClient", "Request", "running", "serving"]
+__all__ = ["Entry", "Port", "PortClient", "Request", "TlsFiles", "own_tls_files", "running", "serving"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 from firmware_bridge.errors import NervehandError
 
 LOOPBACK = "127.0.0.1"
@@ -16,6 +18,14 @@ def split(address: str) -> tuple[str, int]:
             f"{address!r} is no address of a port: give HOST:PORT, for example {LOOPBACK}:4711"
         )
     return host or LOOPBACK, int(number)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach it: 127.0.0.0/8, ::1 and localhost. Other names are not looked up."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def joined(host: str, number: int) -> str:

@@ -1,10 +1,10 @@
 """The server of a port, as a process of its own: it alone waits for clients.
 
-    python -m firmware_bridge.port --owner FD --listener FD --memory FD
+    python -m firmware_bridge.port --owner FD --listener FD --memory FD [--tls FD]
 
 is how `serving` starts it. `--owner` is a connected Unix socket, over which the first frame says what is served and the
 others are views and answers, and requests the other way; `--listener` the TCP socket, bound and listening already;
-`--memory` the ring of samples. It ends when its owner does.
+`--memory` the ring of samples; `--tls` memory with a key and its certificate in PEM. It ends when its owner does.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from firmware_bridge.errors import NervehandError
+from firmware_bridge.port.addresses import is_loopback
+from firmware_bridge.port.channel import Channel, PlainChannel
 from firmware_bridge.port.face_client import Client, Served
 from firmware_bridge.port.face_samples import Samples
 from firmware_bridge.port.outgoing import Outgoing
@@ -41,11 +43,20 @@ logger = logging.getLogger(__name__)
 
 
 class Face:
-    """Serves clients of `listener` what `owner` says and the ring holds, until the owner has gone."""
+    """Serves clients of `listener` what `owner` says and the ring holds, until the owner has gone.
+
+    `channel` makes one of each connection.
+    """
 
     def __init__(
-        self, owner: socket.socket, listener: socket.socket, samples: Samples, served: Served
+        self,
+        owner: socket.socket,
+        listener: socket.socket,
+        samples: Samples,
+        served: Served,
+        channel: Callable[[socket.socket], Channel] = PlainChannel,
     ) -> None:
+        self._channel = channel
         self._owner, self._listener, self._samples, self._served = owner, listener, samples, served
         self._reader = FrameReader()
         self._to_owner = Outgoing()
@@ -94,15 +105,15 @@ class Face:
             accepted, _ = self._listener.accept()
         except OSError:  # who asked has gone again, or there are no descriptors left
             return
-        try:
-            client = Client(accepted, self._served, self._samples, time.monotonic())
-        except OSError:
-            accepted.close()
-            return
         strangers = [one for one in self._clients.values() if not one.is_greeted]
-        if len(self._clients) - len(strangers) >= MOST_CLIENTS:
-            client.tell_end(f"{MOST_CLIENTS} clients are connected, which is all that this port takes")
-            client.send(time.monotonic())
+        is_full = len(self._clients) - len(strangers) >= MOST_CLIENTS
+        refusal = (
+            f"{MOST_CLIENTS} clients are connected, which is all that this port takes" if is_full else ""
+        )
+        try:
+            accepted.setblocking(False)
+            client = Client(self._channel(accepted), self._served, self._samples, time.monotonic(), refusal)
+        except OSError:
             accepted.close()
             return
         if len(strangers) >= MOST_STRANGERS:
@@ -114,8 +125,11 @@ class Face:
         if not events & selectors.EVENT_READ:
             return
         try:
-            received = client.socket.recv(READ_BYTES)
+            received = client.receive()
         except BlockingIOError:
+            return
+        except NervehandError as error:
+            client.tell_end(str(error))
             return
         except OSError:
             received = b""
@@ -148,7 +162,7 @@ class Face:
             client.socket.close()
 
     def _watch(self, client: Client) -> None:
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.out.waiting else 0)
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.wants_to_send else 0)
         if self._selector.get_key(client.socket).events != events:
             self._selector.modify(client.socket, events, client)
 
@@ -201,11 +215,21 @@ def _first_frame(owner: socket.socket) -> Frame:
     raise EOFError
 
 
+def _secured(descriptor: int) -> Callable[[socket.socket], Channel]:
+    """TLS for each connection, with the key and the certificate in that memory."""
+    from firmware_bridge.port.tls import TlsChannel, server_context
+
+    context = server_context(f"/proc/self/fd/{descriptor}")
+    os.close(descriptor)
+    return lambda accepted: TlsChannel(accepted, context, is_server=True)
+
+
 def main() -> None:
     """Serve; see the module."""
     arguments = argparse.ArgumentParser()
     for name in ("--owner", "--listener", "--memory"):
         arguments.add_argument(name, type=int, required=True)
+    arguments.add_argument("--tls", type=int)
     given = arguments.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the owner answers Ctrl-C; this process ends with it
     with contextlib.suppress(OSError):  # a real-time owner's class is inherited, and is not for this
@@ -217,10 +241,13 @@ def main() -> None:
         except EOFError:
             return
         size = RingSize(whole_in(first, "sample_bytes"), whole_in(first, "n_entries"))
+        channel = _secured(given.tls) if given.tls is not None else PlainChannel
+        if channel is PlainChannel and not is_loopback(listener.getsockname()[0]):
+            raise NervehandError("a port that other machines can reach speaks TLS: nothing is served")
         memory = mmap.mmap(given.memory, size.total_bytes, prot=mmap.PROT_READ)
         os.close(given.memory)
         try:
-            Face(owner, listener, Samples(RingReader(memory, size)), Served.of(first)).run()
+            Face(owner, listener, Samples(RingReader(memory, size)), Served.of(first), channel).run()
         except NervehandError:
             logger.exception("the port's server cannot understand its owner")
             raise

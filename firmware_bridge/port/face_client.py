@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from firmware_bridge.errors import NervehandError
+from firmware_bridge.port.channel import Channel
 from firmware_bridge.port.face_samples import Position, Samples
-from firmware_bridge.port.greeting import admitted, challenge, first_word
+from firmware_bridge.port.greeting import admitted, challenge, first_word, tls_wanted
 from firmware_bridge.port.outgoing import Outgoing
 from firmware_bridge.port.wire import (
     MOST_GREETING_BYTES,
@@ -26,13 +27,19 @@ from firmware_bridge.port.wire import (
 
 GREETING_S = 5.0
 """Who has not shown by then that it knows the token is cut off."""
+HELLO_S = 1.0
+"""Who has not begun TLS by then, where it is spoken, waits for plain text: it is told so, and cut off."""
 BEAT_S = 1.0
 DEAD_S = 20
 """A machine that acknowledges nothing for so long has gone."""
+READ_BYTES = 1 << 18
 LINGER_S = 1.0
 """So long a client that is cut off may take to read why."""
 ENOUGH_BYTES = 1 << 18
 """While so much is on its way, views are replaced by newer ones, and samples stay in the ring."""
+STRANGER_READ_BYTES = 1 << 14
+MOST_STRANGER_BYTES = 1 << 16
+"""Of a client that has not shown the token, all in all, TLS included; a greeting takes some 4 KiB."""
 MOST_REQUESTS = 16
 """Of one client at a time."""
 MOST_URGENT = 64
@@ -43,31 +50,43 @@ NS = 1_000_000_000
 
 @dataclass(slots=True)
 class Served:
-    """What is served: `views` are the newest by topic, each with its serial number, as a frame."""
+    """What is served: `views` are the newest by topic, each with its serial number, as a frame.
+
+    `fingerprint` is that of the certificate, "" without TLS.
+    """
 
     token: str
     stream: str
     info: object
     about: object
+    fingerprint: str = ""
     most_waiting: int = MOST_REQUEST_BYTES
     views: dict[str, tuple[int, bytes]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, first: Mapping[str, object]) -> Served:
         """From the owner's first frame."""
-        return cls(text_in(first, "token"), text_in(first, "stream"), first["info"], first["about"])
+        return cls(
+            text_in(first, "token"), text_in(first, "stream"), first["info"], first["about"],
+            text_in(first, "fingerprint"),
+        )  # fmt: skip
 
 
 class Client:
-    """A connection. `samples` is where it is in the ring, None where it takes none."""
+    """A connection. `samples` is where it is in the ring, None where it takes none.
 
-    def __init__(self, accepted: socket.socket, served: Served, ring: Samples, now_s: float) -> None:
-        accepted.setblocking(False)
+    `refusal` is why it is cut off as soon as it can be told so.
+    """
+
+    def __init__(
+        self, channel: Channel, served: Served, ring: Samples, now_s: float, refusal: str = ""
+    ) -> None:
+        accepted = channel.socket
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, DEAD_S // 2)
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_S * 1000)
-        self.socket, self.out = accepted, Outgoing()
+        self.socket, self.channel, self.out = accepted, channel, Outgoing()
         self.samples: Position | None = None
         self.ended_s: float | None = None
         self._served, self._ring, self._accepted_s, self._beat_s = served, ring, now_s, now_s
@@ -80,6 +99,7 @@ class Client:
         self._waits: set[str] = set()
         self._waits_urgently: set[str] = set()
         self._is_shut = False
+        self._refusal = refusal
         self.out.put(encoded(first_word(self._challenge)))
 
     @property
@@ -87,9 +107,23 @@ class Client:
         """Whether it has shown that it knows the token."""
         return self._who is not None
 
+    @property
+    def wants_to_send(self) -> bool:
+        """Whether something could be sent once the socket takes it."""
+        return self.channel.waiting > 0 or (self.out.waiting > 0 and self.channel.is_open)
+
+    def receive(self) -> bytes:
+        """What has come, b"" where it has gone; BlockingIOError where nothing has that could be read, or else OSError.
+
+        NervehandError where it is none of what this side speaks.
+        """
+        if self.ended_s is not None:  # nobody heeds it any more
+            return self.socket.recv(READ_BYTES)
+        return self.channel.receive(READ_BYTES if self.is_greeted else STRANGER_READ_BYTES)
+
     def take(self, received: bytes) -> Iterator[tuple[dict[str, object], bytes]]:
         """What it sent; yields what the owner is to answer. Who sends nonsense is told so, and cut off."""
-        if self.ended_s is not None:
+        if self.ended_s is not None or self._refusal:
             return
         self._reader.feed(received)
         try:
@@ -107,8 +141,8 @@ class Client:
         """Put on its way what it takes, as far as it is read."""
         if self.ended_s is not None:
             return
-        if self._who is None and now_s - self._accepted_s > GREETING_S:
-            self.tell_end(f"nothing was heard within {GREETING_S:g} s: show the token first")
+        if self._who is None:
+            self._judge_stranger(now_s)
         if self._seen is not None:
             for topic, (serial, frame) in self._served.views.items():
                 if self.out.waiting < ENOUGH_BYTES and self._seen.get(topic) != serial:
@@ -125,8 +159,10 @@ class Client:
         """What it takes now; False where it has gone, or was cut off and has had its time to read why."""
         try:
             if self.out.waiting:
-                self.out.send(self.socket)
-            if self.ended_s is not None and not self.out.waiting and not self._is_shut:
+                self.out.send(self.channel)
+            self.channel.flush()
+            is_out = not self.out.waiting and not self.channel.waiting
+            if self.ended_s is not None and is_out and not self._is_shut:
                 self.socket.shutdown(
                     socket.SHUT_WR
                 )  # not closed: what it still sends would take the word back
@@ -145,14 +181,32 @@ class Client:
 
     def tell_end(self, why: str) -> None:
         """Say why it is cut off, which it is once that is sent or cannot be."""
+        if self.ended_s is not None:
+            return
+        self.ended_s = time.monotonic()
+        if not self.channel.is_open:
+            self.out.clear()
+            self.channel.refuse(encoded(tls_wanted()))
+            return
         kind = "end" if self._who is not None else "refused"
         with contextlib.suppress(NervehandError):
             self.out.put(encoded({"kind": kind, "ok": False, "error": why}))
-        self.ended_s = time.monotonic()
+
+    def _judge_stranger(self, now_s: float) -> None:
+        """Cut off who has not shown the token, and takes too long for it, or sends too much."""
+        since_s = now_s - self._accepted_s
+        if self._refusal and self.channel.is_open:
+            self.tell_end(self._refusal)
+        elif self.channel.heard_bytes > MOST_STRANGER_BYTES:
+            self.tell_end(f"more than {MOST_STRANGER_BYTES} bytes were sent before the token was shown")
+        elif since_s > GREETING_S or (
+            since_s > HELLO_S and not self.channel.is_open and not self.channel.heard_bytes
+        ):
+            self.tell_end(f"nothing was heard within {GREETING_S:g} s: show the token first")
 
     def _greeted(self, frame: Frame) -> None:
-        proof, who = admitted(frame.header, self._served.token, self._challenge)
         served = self._served
+        proof, who = admitted(frame.header, served.token, self._challenge, served.fingerprint)
         self._who = who
         self._reader.most_header, self._reader.most_payload = MOST_HEADER_BYTES, MOST_REQUEST_BYTES
         welcome = {

@@ -26,12 +26,13 @@ logger = logging.getLogger(__name__)
 class FaceProcess:
     """The process that serves `listener` and the ring at `memory`, told `first` at its start.
 
+    `tls` is memory with a key and its certificate, None for plain text.
     `socket` is the owner's end, non-blocking, another one after each start. `problem` says that it died, and why.
     """
 
-    def __init__(self, first: bytes, listener: socket.socket, memory: int) -> None:
+    def __init__(self, first: bytes, listener: socket.socket, memory: int, tls: int | None = None) -> None:
         self.problem = ""
-        self._first, self._listener, self._memory = first, listener, memory
+        self._first, self._listener, self._memory, self._tls = first, listener, memory, tls
         self._deaths = 0
         self._ending = threading.Event()
         self._starting = threading.Lock()
@@ -57,14 +58,13 @@ class FaceProcess:
         with theirs:
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
             theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
-            descriptors = (theirs.fileno(), self._listener.fileno(), self._memory)
-            names = ("--owner", "--listener", "--memory")
-            options = [
-                word for name, one in zip(names, descriptors, strict=True) for word in (name, str(one))
-            ]
+            given = {"owner": theirs.fileno(), "listener": self._listener.fileno(), "memory": self._memory}
+            if self._tls is not None:
+                given["tls"] = self._tls
+            options = [word for name, one in given.items() for word in (f"--{name}", str(one))]
             ours.sendall(self._first)
             process = subprocess.Popen(
-                [sys.executable, "-m", "firmware_bridge.port", *options], pass_fds=descriptors
+                [sys.executable, "-m", "firmware_bridge.port", *options], pass_fds=tuple(given.values())
             )
         ours.setblocking(False)
         return ours, process

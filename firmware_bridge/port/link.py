@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hmac
 import select
 import socket
 import threading
@@ -11,7 +12,9 @@ from collections.abc import Mapping
 
 from firmware_bridge.errors import LinkError, NervehandError
 from firmware_bridge.plain import from_plain
-from firmware_bridge.port.addresses import split
+from firmware_bridge.port.addresses import is_loopback, split
+from firmware_bridge.port.channel import Channel, PlainChannel
+from firmware_bridge.port.credentials import Credentials
 from firmware_bridge.port.greeting import answer_to, challenge, require_server
 from firmware_bridge.port.host_clock import HostClock
 from firmware_bridge.port.wire import MOST_PAYLOAD_BYTES, Frame, FrameReader, encoded, text_in, whole_in
@@ -22,6 +25,10 @@ SILENT_S = 4.0
 """A port says something each second; one that is silent for longer is not there any more."""
 AGAIN_S = 0.05
 BEAT = encoded({"kind": "beat"})
+_FINGERPRINT_LACKS = (
+    "the port at {address} is not on this machine, and no fingerprint is given for it: copy the file of its token, "
+    "which holds both, or go by a tunnel (docs/port.md)"
+)
 
 
 class LinkCutError(LinkError):
@@ -43,6 +50,8 @@ def linked(address: str, token: str, who: str, timeout_s: float) -> Link:
 class Link:
     """Connects at once, for at most `timeout_s`: LinkError where no port answers, NervehandError where it refuses.
 
+    `token` is "TOKEN", or "TOKEN sha256:HEX": with a fingerprint it speaks TLS, to who has that certificate and nobody
+    else; without one it connects to this machine only.
     `about` and `info` are what the owner says; `stream` names what its sample indices count, another one for each time
     that a port is served. `send` may be called from several threads, `receive` from one.
     """
@@ -56,28 +65,73 @@ class Link:
         self._waiting: list[Frame] = []
         deadline_s = time.monotonic() + timeout_s
         host, number = split(address)
+        shown = Credentials.of(token)
+        if not shown.fingerprint and not is_loopback(host):
+            raise NervehandError(_FINGERPRINT_LACKS.format(address=address))
         try:
             self._socket = socket.create_connection((host, number), timeout_s)
+            peer = self._socket.getpeername()[0]
         except OSError as error:
             raise LinkError(
                 f"nothing answers at port {address} ({_why(error)}): is it served there?"
             ) from None
         try:
+            if not shown.fingerprint and not is_loopback(peer):  # a name that leads elsewhere
+                raise NervehandError(_FINGERPRINT_LACKS.format(address=address))
             self._socket.setblocking(False)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._greet(token, who, deadline_s)
+            self._channel = self._opened(shown.fingerprint, deadline_s)
+            self._greet(shown, who, deadline_s)
         except BaseException:
             self._socket.close()
             raise
         self._reader.most_payload = MOST_PAYLOAD_BYTES
         self._heard_s = time.monotonic()
 
-    def _greet(self, token: str, who: str, deadline_s: float) -> None:
+    def _opened(self, fingerprint: str, deadline_s: float) -> Channel:
+        """Nothing that depends on the token is sent before the other side has shown that it has the certificate."""
+        if not fingerprint:
+            return PlainChannel(self._socket)
+        from firmware_bridge.port.tls import NotTlsError, TlsChannel, client_context, reason
+
+        channel = TlsChannel(self._socket, client_context(), is_server=False)
+        try:
+            while not channel.handshake():
+                left_s = deadline_s - time.monotonic()
+                if left_s <= 0:
+                    raise LinkError(
+                        f"what is at {self.address} accepts, but says nothing of TLS: is it a port?"
+                    )
+                _ready(self._socket, select.POLLIN, left_s)
+        except NotTlsError:
+            raise LinkError(
+                f"what is at {self.address} does not speak TLS, though a fingerprint is given for it: it is not the "
+                "port with that certificate. For one on this machine, or at the end of a tunnel, give the token alone"
+            ) from None
+        except ConnectionError as error:
+            raise LinkCutError(f"the link to port {self.address} is cut ({_why(error)})") from None
+        except OSError as error:
+            raise LinkError(
+                f"no TLS with what is at {self.address} ({reason(error)}): is it a port?"
+            ) from None
+        if not hmac.compare_digest(channel.peer.encode(), fingerprint.encode()):
+            raise LinkError(
+                f"what is at {self.address} has another certificate: {channel.peer}, not {fingerprint}. Somebody may "
+                "listen in; if its certificate was made anew, copy the file of its token again"
+            )
+        return channel
+
+    def _greet(self, shown: Credentials, who: str, deadline_s: float) -> None:
+        token, fingerprint = shown.token, shown.fingerprint
         first = self._one(deadline_s).header
         ours = challenge()
-        self.send(answer_to(first, token, ours, who[:200]))
+        try:
+            answer = answer_to(first, token, ours, who[:200], fingerprint)
+        except LinkError as error:
+            raise LinkError(f"port {self.address}: {error}") from None
+        self.send(answer)
         welcome = self._one(deadline_s).header
-        require_server(welcome, token, ours, first)
+        require_server(welcome, token, ours, first, fingerprint)
         self.stream = text_in(welcome, "stream")
         self.info: StreamInfo = from_plain(StreamInfo, welcome.get("info"), "the port's stream")
         about = welcome.get("about")
@@ -119,18 +173,21 @@ class Link:
         with memoryview(frame) as rest:
             sent = 0
             try:
-                while sent < len(rest):
-                    try:
-                        sent += self._socket.send(rest[sent : sent + READ_BYTES])
-                    except BlockingIOError:
-                        left_s = deadline_s - time.monotonic()
-                        if left_s <= 0:
-                            raise LinkError(f"the port at {self.address} takes nothing any more") from None
-                        _ready(self._socket, select.POLLOUT, left_s)
+                while True:
+                    with contextlib.suppress(BlockingIOError):
+                        while sent < len(rest):
+                            sent += self._channel.send(rest[sent : sent + READ_BYTES])
+                        self._channel.flush()
+                    if sent == len(rest) and not self._channel.waiting:
+                        return
+                    left_s = deadline_s - time.monotonic()
+                    if left_s <= 0:
+                        raise LinkError(f"the port at {self.address} takes nothing any more")
+                    _ready(self._socket, select.POLLOUT, left_s)
             except OSError as error:
                 raise LinkCutError(f"the link to port {self.address} is cut ({_why(error)})") from None
             finally:
-                if 0 < sent < len(rest):
+                if 0 < sent < len(rest) or self._channel.waiting:
                     self.cut()  # nothing can follow half a frame
 
     def receive(self, timeout_s: float) -> list[Frame]:
@@ -152,7 +209,7 @@ class Link:
     def _read(self, timeout_s: float) -> list[Frame]:
         try:
             is_ready = _ready(self._socket, select.POLLIN, timeout_s)
-            received = self._socket.recv(READ_BYTES) if is_ready else None
+            received = self._channel.receive(READ_BYTES) if is_ready else None
         except BlockingIOError:
             received = None
         except OSError as error:

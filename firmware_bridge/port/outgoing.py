@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import socket
 from collections import deque
+from typing import Protocol
 
 MOST_AT_ONCE = 1 << 18
+
+
+class Taker(Protocol):
+    """A non-blocking socket, or a channel over one."""
+
+    def send(self, data: memoryview, /) -> int: ...
 
 
 class Outgoing:
@@ -20,8 +26,8 @@ class Outgoing:
         self._frames.append(memoryview(frame))
         self.waiting += len(frame)
 
-    def send(self, to: socket.socket) -> int:
-        """What the non-blocking socket takes now, in bytes; OSError where it has gone."""
+    def send(self, to: Taker) -> int:
+        """What it takes now, in bytes; OSError where it has gone."""
         done = 0
         while self._frames:
             first = self._frames[0]

@@ -15,14 +15,17 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.plain import to_plain
-from firmware_bridge.port.addresses import joined, split
+from firmware_bridge.port.addresses import joined
 from firmware_bridge.port.entries import noted, own_token, plain_about
 from firmware_bridge.port.face_process import FaceProcess
+from firmware_bridge.port.listening import listening, secured_for
 from firmware_bridge.port.outgoing import Outgoing
 from firmware_bridge.port.sample_ring import RingSize, RingWriter, make_memory
+from firmware_bridge.port.tls_files import TlsFiles
 from firmware_bridge.port.wire import MOST_REQUEST_BYTES, URGENT, Frame, FrameReader, encoded
 from firmware_bridge.stream import SignalBlock, StreamInfo
 
@@ -31,7 +34,6 @@ READ_BYTES = 1 << 18
 """Of requests at a time: a bundle comes over several calls."""
 MOST_REMEMBERED = 512
 """Requests whose answers are kept, for a client that asks again because its link was cut."""
-WAITING = 64
 
 logger = logging.getLogger(__name__)
 
@@ -67,12 +69,21 @@ class Request:
 class Port:
     """A port that is served. Nothing here waits but `wait`; one thread calls `samples`, one `requests` and `wait`.
 
-    `address` is host:port, really bound. `problem` says what was wrong with the server, "" where nothing: where it dies
+    `address` is host:port, really bound. `fingerprint` is that of its certificate, "" without TLS; `token_path` the
+    file with what a client needs. `problem` says what was wrong with the server, "" where nothing: where it dies
     it is started again, and its clients come back by themselves.
     """
 
-    def __init__(self, address: str, memory: mmap.mmap, size: RingSize, face: FaceProcess) -> None:
-        self.address = address
+    def __init__(
+        self,
+        address: str,
+        memory: mmap.mmap,
+        size: RingSize,
+        face: FaceProcess,
+        token_path: Path,
+        fingerprint: str = "",
+    ) -> None:
+        self.address, self.token_path, self.fingerprint = address, token_path, fingerprint
         self._ring = RingWriter(memory, size)
         self._face = face
         self._flushing = threading.Lock()
@@ -90,6 +101,19 @@ class Port:
     def problem(self) -> str:
         """What was wrong with the server, or cannot be shown; "" where nothing."""
         return self._face.problem or self._unshown
+
+    @property
+    def server_pid(self) -> int:
+        """Of the process that serves now."""
+        return self._face.pid
+
+    @property
+    def announcement(self) -> str:
+        """Where it is served, for people; with TLS also its certificate, and what to copy to another machine."""
+        at = f"served at port:{self.address}"
+        if not self.fingerprint:
+            return at
+        return f"{at} with TLS, certificate {self.fingerprint}; other machines need {self.token_path}"
 
     def show(self, topic: str, view: object) -> None:
         """The newest of a topic, which replaces the one before: a frozen dataclass, or what JSON can hold."""
@@ -218,54 +242,42 @@ def _time_in(header: Mapping[str, object], name: str) -> int:
 
 
 @contextmanager
-def serving(where: str, info: StreamInfo, about: Mapping[str, object], *, name: str = "") -> Iterator[Port]:
+def serving(
+    where: str,
+    info: StreamInfo,
+    about: Mapping[str, object],
+    *,
+    name: str = "",
+    tls: TlsFiles | None = None,
+) -> Iterator[Port]:
     """A port at `where`, HOST:PORT or :PORT (loopback), port 0 for a free one; NervehandError where it cannot be bound.
 
     `about` is plain JSON: what is running ("kind" is "run" or "calibration", a title, the bundle's SHA-256, the
-    subject's pseudonym...). `name` is what people may know it by.
+    subject's pseudonym...). `name` is what people may know it by. With `tls` it speaks TLS; at any address but a
+    loopback one it does so always, without `tls` with this user's own certificate, and NervehandError where it cannot.
     """
     plain = plain_about(about)
-    token, token_path = own_token()
     size = RingSize.of(info)
-    with _listening(where) as listener:
+    with listening(where) as listener, secured_for(listener, tls) as safe:
         host, number = listener.getsockname()[:2]
         address = joined(host, number)
+        token, token_path = own_token() if safe is None else (safe.token, safe.token_path)
+        fingerprint = "" if safe is None else safe.fingerprint
         first = encoded(
             {
                 "token": token, "stream": secrets.token_hex(8), "info": to_plain(info), "about": plain,
-                "sample_bytes": size.sample_bytes, "n_entries": size.n_entries,
+                "sample_bytes": size.sample_bytes, "n_entries": size.n_entries, "fingerprint": fingerprint,
             }
         )  # fmt: skip
         descriptor = make_memory(size)
         try:
-            with FaceProcess(first, listener, descriptor) as face:
-                port = Port(address, mmap.mmap(descriptor, size.total_bytes), size, face)
+            with FaceProcess(first, listener, descriptor, None if safe is None else safe.descriptor) as face:
+                memory = mmap.mmap(descriptor, size.total_bytes)
+                port = Port(address, memory, size, face, token_path, fingerprint)
                 try:
-                    with noted(address, name, token_path):
+                    with noted(address, name, token_path, fingerprint):
                         yield port
                 finally:
                     port.close()
         finally:
             os.close(descriptor)
-
-
-@contextmanager
-def _listening(where: str) -> Iterator[socket.socket]:
-    host, number = split(where)
-    try:
-        family, kind, _, _, bound = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind)
-    except OSError as error:
-        raise NervehandError(
-            f"{host} is no address of this machine ({error.strerror}): give another"
-        ) from None
-    with listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(bound)
-            listener.listen(WAITING)
-        except OSError as error:
-            raise NervehandError(
-                f"port {where} cannot be served ({error.strerror}): give another address, or port 0 for a free one"
-            ) from None
-        yield listener

@@ -22,13 +22,14 @@ from firmware_bridge import guard_sockets
 from firmware_bridge.gate import GateEvent, GateState
 from firmware_bridge.gate_limits import GateLimits
 from firmware_bridge.guard import Sent
-from firmware_bridge.guard_memory import Cell, GuardMemory, decode_sent, encode_command
-from firmware_bridge.guard_process import SENT, GuardProcess, first_line
+from firmware_bridge.guard_memory import Cell, GuardMemory, decode_moved, decode_sent, encode_command
+from firmware_bridge.guard_process import MOVED, SENT, GuardProcess, first_line
 from firmware_bridge.guard_settings import GuardSettings
 from firmware_bridge.guard_status import GuardStatus, decode_status
 from firmware_bridge.hand import AppliedCommand, HandCapabilities, HandCommand, HandState, LinkState
 from firmware_bridge.hands.virtual_protocol import VIRTUAL_HAND
 from firmware_bridge.kinematics import KinematicHand
+from firmware_bridge.movement_trace import Moved
 from firmware_bridge.plain import from_plain, to_plain
 from firmware_bridge.preuse import overridden
 
@@ -143,6 +144,7 @@ class Rig:
         self.process = GuardProcess(given, self.hand, GuardMemory(self._memory), theirs, self._wake)
         self.events: list[GateEvent] = []
         self.sent: list[Sent] = []
+        self.moved: list[Moved] = []
         self._written = 0
         self._beating = threading.Event()
         self._beating.set()
@@ -170,6 +172,8 @@ class Rig:
         for message in self.memory.told.read():
             if message[:1] == SENT:
                 self.sent.append(decode_sent(message[1:]))
+            elif message[:1] == MOVED:
+                self.moved.append(decode_moved(message[1:]))
             else:
                 self.events.append(from_plain(GateEvent, json.loads(message[1:])))
         return [event.text for event in self.events]

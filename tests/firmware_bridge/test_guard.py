@@ -25,6 +25,7 @@ from firmware_bridge.hand import (
 )
 from firmware_bridge.hands.virtual_protocol import VIRTUAL_HAND
 from firmware_bridge.kinematics import KinematicHand
+from firmware_bridge.movement_trace import Moved, MovementTrace
 from firmware_bridge.preuse import overridden
 
 MS = 1_000_000
@@ -86,8 +87,14 @@ class Rig:
         self.events: list[GateEvent] = []
         gate = SafetyGate(limits or GateLimits.for_hand(VIRTUAL_HAND), VIRTUAL_HAND.watchdog_action)
         self.told: list[Sent] = []
+        self.moved: list[Moved] = []
         self.guard = GuardLoop(
-            gate, self.hand, on_event=self.events.append, on_sent=self.told.append, clock=self.clock
+            gate,
+            self.hand,
+            on_event=self.events.append,
+            on_sent=self.told.append,
+            clock=self.clock,
+            on_moved=self.moved.append,
         )
 
     def command(self, target: float, sample_index: int = 0, life_ns: int = NS) -> HandCommand:
@@ -526,3 +533,194 @@ def test_a_failure_that_goes_on_is_said_once() -> None:
     rig.hand.broken = True
     rig.run(0.1)
     assert [event.kind for event in rig.events].count("fault") == 2
+
+
+def test_limits_reach_the_gate_with_who_changed_them_and_hold_from_its_next_step() -> None:
+    rig = Rig().armed()
+    slow = replace(rig.guard.limits, max_speed_per_s=0.5)
+    assert rig.guard.limit("Bo", slow) is slow
+    assert rig.guard.limits is slow
+    assert rig.guard.limit("Bo", slow) is slow
+    rig.clock.now_ns += 10 * MS
+    sent = rig.guard.submit(rig.command(0.5))
+    assert sent is not None
+    np.testing.assert_allclose(sent.positions, 0.005, atol=1e-6)
+    text = "max_speed_per_s 4 /s -> 0.5 /s"
+    assert [(e.text, e.who) for e in rig.events if e.kind == "limits"] == [(text, "Bo")]
+
+
+def test_limits_are_held_against_the_hand_that_is_there() -> None:
+    rig = Rig().armed()
+    before = rig.guard.limits
+    rig.hand.capabilities = replace(VIRTUAL_HAND, upper=np.full(6, 0.5, np.float32))
+    with pytest.raises(NervehandError, match=r"upper of thumb is 1: the hand's own is 0\.5"):
+        rig.guard.limit("Bo", replace(before, max_speed_per_s=0.5))
+    assert rig.guard.limits is before
+    assert [e.who for e in rig.events if e.kind == "limits refused"] == ["Bo"]
+
+
+def test_the_end_waits_for_a_hand_that_narrower_limits_have_left_far_from_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limits = GateLimits.for_hand(VIRTUAL_HAND)
+    narrow = replace(limits, lower=-0.1, upper=0.1, max_speed_per_s=0.25)
+    rig = Rig().armed()
+    rig.guard.submit(rig.command(0.9))
+    rig.run(0.15)
+    rig.guard.limit("Bo", narrow)
+    assert rig.guard.time_to_rest_s == 4.0 > 2 * narrow.time_to_rest_s
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", lambda seconds: waited.append(seconds))
+    rig.guard._thread = threading.Thread()  # as where it runs, and does not come to rest
+    monkeypatch.setattr(rig.guard._thread, "join", lambda: None)
+    rig.guard.close()
+    assert sum(waited) == pytest.approx(4.0 + 2.0, abs=0.02)
+
+
+class Passing(Clock):
+    """Every look at it takes 1 µs."""
+
+    def __call__(self) -> int:
+        self.now_ns += 1000
+        return self.now_ns
+
+
+def test_what_is_told_says_when_the_command_was_taken_decided_and_sent() -> None:
+    rig = Rig()
+    rig.guard._clock = rig.clock = rig.hand.clock = clock = Passing()
+    rig.armed()
+    clock.now_ns += 10 * MS
+    before_ns = clock.now_ns
+    rig.guard.submit(rig.command(0.5, sample_index=7))
+    first = rig.told[-1]
+    assert before_ns < first.taken_ns < first.decided_ns < first.sent_ns == clock.now_ns
+    rig.run(0.05)
+    later = rig.told[-1]
+    assert (later.sample_index, later.taken_ns) == (7, first.taken_ns)
+    assert later.decided_ns > first.sent_ns
+    rig.guard.request_stop("Ann")
+    rig.run(0.01)
+    assert (rig.told[-1].sample_index, rig.told[-1].taken_ns) == (-1, 0)
+    assert rig.told[-1].decided_ns > later.sent_ns
+
+
+def following(rig: Rig, target: float, first: int, steps: int, every: int = 2) -> None:
+    """A command every 20 ms, and a step every 10 ms."""
+    for step in range(steps):
+        rig.clock.now_ns += 10 * MS
+        if step % every == 0:
+            rig.guard.submit(rig.command(target, first + step))
+        else:
+            rig.guard.tick()
+
+
+def test_the_first_report_of_a_movement_is_told_with_the_first_command_of_it() -> None:
+    rig = Rig().armed()
+    following(rig, 0.0, 100, 30)
+    asked_ns = rig.clock.now_ns + 10 * MS
+    following(rig, 0.8, 200, 40)
+    assert [(one.sample_index, one.sent_ns) for one in rig.moved] == [(200, asked_ns)]
+    assert asked_ns < rig.moved[0].reported_ns <= asked_ns + 60 * MS
+    following(rig, 0.8, 300, 40)
+    following(rig, 0.2, 400, 40)
+    assert [one.sample_index for one in rig.moved] == [200, 400]
+
+
+def test_a_locked_hand_or_a_hand_that_holds_or_a_limit_that_keeps_it_begins_no_movement() -> None:
+    for keep in ("lock", "limits", "stop", "doubt"):
+        rig = Rig().armed()
+        following(rig, 0.0, 100, 30)
+        if keep == "lock":
+            rig.guard.adjust("Bo", Adjustments(locked=(True,) * 6))
+        elif keep == "limits":
+            rig.guard.limit("Bo", replace(rig.guard.limits, lower=0.0, upper=0.0))
+        elif keep == "stop":
+            rig.guard.request_stop("Bo")
+        following(rig, 0.8 if keep != "doubt" else np.nan, 200, 40)
+        assert rig.moved == []
+
+
+def test_a_release_and_what_follows_begin_no_movement_of_a_command() -> None:
+    rig = Rig().armed()
+    following(rig, 0.0, 100, 30)
+    following(rig, 0.8, 200, 60)
+    assert len(rig.moved) == 1
+    rig.guard.request_release("Ann")
+    rig.run(0.5)
+    rig.guard.request_disarm("Ann")
+    rig.run(0.5)
+    assert len(rig.moved) == 1
+
+
+def test_a_hand_without_positions_begins_none() -> None:
+    class Blind(WiredHand):
+        @property
+        def state(self) -> HandState:
+            return replace(super().state, positions=np.full(6, np.nan, np.float32))
+
+    rig = Rig(Blind).armed()
+    following(rig, 0.0, 100, 30)
+    following(rig, 0.8, 200, 40)
+    assert rig.moved == []
+    assert rig.told[-1].sample_index == 238
+
+
+def test_who_does_not_ask_for_movements_has_none_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig()
+    rig.guard._on_moved = None
+    monkeypatch.setattr(MovementTrace, "reported", lambda *_: pytest.fail("followed"))
+    following(rig.armed(), 0.8, 1, 40)
+
+
+def test_a_movement_that_cannot_be_told_is_counted_and_stops_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rig = Rig().armed()
+
+    def fail(moved: Moved) -> None:
+        raise RuntimeError("screen gone")
+
+    rig.guard._on_moved = fail
+    following(rig, 0.0, 100, 30)
+    following(rig, 0.8, 200, 40)
+    assert rig.guard.counters.errors == 1
+    assert "screen gone" in caplog.text
+    np.testing.assert_allclose(rig.hand.sent[-1], 0.8)
+
+
+def test_a_trace_that_fails_stops_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = Rig().armed()
+    monkeypatch.setattr(MovementTrace, "sent", lambda *_: 1 / 0)
+    following(rig, 0.5, 200, 20)
+    assert rig.guard.state is GateState.ARMED
+    assert rig.guard.counters.errors == 20
+    assert caplog.text.count("ZeroDivisionError") == 1
+    np.testing.assert_allclose(rig.hand.sent[-1], 0.5)
+
+
+def test_while_a_movement_is_awaited_the_loop_looks_more_often() -> None:
+    """At a step every 100 s, so that nobody else has looked."""
+    hand, moved = WiredHand(), list[Moved]()
+    limits = replace(
+        GateLimits.for_hand(VIRTUAL_HAND), link_timeout_s=600.0, silence_after_s=600.0, stale_after_s=600.0
+    )
+    gate = SafetyGate(limits, VIRTUAL_HAND.watchdog_action)
+    with GuardLoop(gate, hand, rate_hz=0.01, on_moved=moved.append) as guard:
+        guard.request_arm("Ann", overridden("Ann", time.monotonic_ns()))
+
+        def command(target: float, index: int) -> None:
+            now_ns = time.monotonic_ns()
+            guard.submit(HandCommand(np.full(6, target, np.float32), index, now_ns, now_ns + 600 * NS))
+
+        command(0.0, 1)
+        time.sleep(0.2)
+        command(0.0, 2)
+        time.sleep(0.01)
+        command(0.9, 3)  # one step of the ramp: 50 ms' worth
+        deadline = time.monotonic() + 60
+        while not moved and time.monotonic() < deadline:
+            time.sleep(0.005)
+        guard.close(0.0)
+    assert [one.sample_index for one in moved] == [3]

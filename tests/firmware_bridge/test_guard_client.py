@@ -24,13 +24,15 @@ from firmware_bridge.gate import Cause, GateEvent, GateState
 from firmware_bridge.guard import RELEASE_MARGIN_S, Sent
 from firmware_bridge.guard_client import GuardClient
 from firmware_bridge.guard_requests import ask, ask_for_rest
-from firmware_bridge.guard_settings import GuardSettings
+from firmware_bridge.guard_settings import GuardSettings, RealTimeSettings
 from firmware_bridge.guard_sockets import running
 from firmware_bridge.hand import HandCommand, LinkState
 from firmware_bridge.hands import HandOptions
 from firmware_bridge.hands.virtual import VirtualHand
 from firmware_bridge.hands.virtual_process import VirtualHandProcess, virtual_hand_process
+from firmware_bridge.movement_trace import Moved
 from firmware_bridge.preuse import overridden
+from firmware_bridge.realtime import Policy
 from firmware_bridge.stop_lines import StopLine
 from tests.firmware_bridge.guarding import LONG_S, NS, PATIENCE_S, PATIENT_LIMITS, own_guards, wait_for
 
@@ -170,6 +172,73 @@ def test_what_decode_asks_for_is_done_and_said(hand: VirtualHandProcess) -> None
     said = {event.kind: (event.text, event.who) for event in told.events if event.who in ("decoder", "Ann")}
     assert said["fault"] == ("OSError('gone') in two lines", "decoder")
     assert said["adjust"][1] == "Ann"
+
+
+def test_limits_are_changed_without_a_stop_or_refused_with_the_reason(hand: VirtualHandProcess) -> None:
+    slow = replace(PATIENT_LIMITS, max_speed_per_s=0.5)
+    with guard_of(hand, release_s=None) as (guard, told):
+        following(guard, 0.6)
+        assert guard.limits.changes_from(PATIENT_LIMITS) == ()
+        assert guard.limit("Ann", slow).changes_from(slow) == ()
+        assert guard.state is GateState.ARMED
+        following(guard, 0.3)
+        with pytest.raises(NervehandError, match=r"max_command_rate_hz is 1001: the hand's own is 1000"):
+            guard.limit("Ann", replace(slow, max_command_rate_hz=1001.0))
+        assert guard.limits.changes_from(slow) == ()
+        assert guard._release_s == slow.time_to_rest_s + RELEASE_MARGIN_S > PATIENT_LIMITS.time_to_rest_s + 3
+    said = [(event.kind, event.text, event.who) for event in told.events if event.kind.startswith("limits")]
+    assert [kind for kind, _, _ in said] == ["limits", "limits refused"]
+    assert said[0][1].startswith("max_speed_per_s 4 /s -> 0.5 /s")
+    assert {who for _, _, who in said} == {"Ann"}
+    with pytest.raises(LinkError, match="does not say which limits"):
+        guard.limit("Ann", slow)
+
+
+def test_each_command_has_its_times_and_a_movement_the_command_that_began_it(
+    hand: VirtualHandProcess,
+) -> None:
+    sent: list[Sent] = []
+    moved: list[Moved] = []
+    settings = patient(hand.address, hand.transport)
+    with GuardClient(settings, on_sent=sent.append, on_moved=moved.append) as guard:
+        following(guard, 0.0)
+        wait_for(lambda: guard.hand.state is not None and np.abs(guard.hand.state.positions).max() < 0.01)
+        time.sleep(0.3)  # it stands still
+        before_ns = time.monotonic_ns()
+        following(guard, 0.7, sample_index=555)
+        wait_for(lambda: moved)
+    (one,) = moved
+    first = next(one for one in sent if one.sample_index == 555)
+    assert (one.sample_index, one.sent_ns) == (555, first.sent_ns)
+    assert before_ns < first.taken_ns <= first.decided_ns <= first.sent_ns < one.reported_ns
+    assert one.reported_ns < time.monotonic_ns()
+
+
+@pytest.mark.parametrize("policy", ["auto", "off"])
+def test_its_threads_have_the_class_that_it_says(hand: VirtualHandProcess, policy: Policy) -> None:
+    """Whether this machine gives it or not."""
+    wanted = RealTimeSettings(policy, priority=3, lock_memory=False)
+    with guard_of(hand, real_time=wanted) as (guard, _):
+        threads = [int(path.name) for path in Path(f"/proc/{guard.pid}/task").iterdir()]
+        assert len(threads) >= 5  # main, steps, commands, requests, link
+        classes = {os.sched_getscheduler(thread) & ~os.SCHED_RESET_ON_FORK for thread in threads}
+        if policy == "off":
+            assert guard.real_time is None
+            assert classes == {os.SCHED_OTHER}
+            return
+        assert guard.real_time is not None
+        has_it = guard.real_time.scheduling == "SCHED_FIFO 3"
+        assert has_it or guard.real_time.warnings
+        assert classes == {os.SCHED_FIFO if has_it else os.SCHED_OTHER}
+        following(guard, 0.4)
+
+
+def test_real_time_that_cannot_be_had_is_an_error_before_anything_moves(hand: VirtualHandProcess) -> None:
+    wanted = RealTimeSettings("required", cpus=(4095,))
+    with pytest.raises(LinkError, match=r"real time is required, and .*4095"):
+        GuardClient(patient(hand.address, hand.transport, real_time=wanted)).start()
+    assert RealTimeSettings("auto", 0).is_off
+    assert RealTimeSettings().is_off
 
 
 def test_signals_stop_release_and_end_it(hand: VirtualHandProcess) -> None:

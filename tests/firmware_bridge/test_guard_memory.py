@@ -22,11 +22,14 @@ from firmware_bridge.guard_memory import (
     GuardMemory,
     Ring,
     decode_command,
+    decode_moved,
     decode_sent,
     encode_command,
+    encode_moved,
     encode_sent,
 )
 from firmware_bridge.hand import HandCommand, Quality
+from firmware_bridge.movement_trace import Moved
 
 
 def cells(capacity: int = 64) -> tuple[Cell, Cell, mmap.mmap]:
@@ -134,10 +137,13 @@ def test_a_command_and_what_was_sent_travel_bit_for_bit() -> None:
     assert again.targets.tobytes() == targets.tobytes()
     assert (again.sample_index, again.issued_ns, again.expires_ns) == (2**40, 123, 456)
     assert (again.gesture, again.quality) == (command.gesture, command.quality)
-    sent = Sent(99, -1, targets, GateState.RELEASED)
+    sent = Sent(99, -1, targets, GateState.RELEASED, 97, 98)
     back = decode_sent(encode_sent(sent))
     assert back.positions.tobytes() == targets.tobytes()
     assert (back.sent_ns, back.sample_index, back.state) == (99, -1, GateState.RELEASED)
+    assert (back.taken_ns, back.decided_ns) == (97, 98)
+    moved = Moved(2**40, 2**60, 2**60 + 1)
+    assert decode_moved(encode_moved(moved)) == moved
 
 
 def test_targets_that_are_not_six_stay_none_that_can_be_followed() -> None:

@@ -19,7 +19,7 @@ import pytest
 from firmware_bridge import guard_requests, guard_sockets
 from firmware_bridge.adjustments import Adjustments
 from firmware_bridge.errors import LinkError, NervehandError
-from firmware_bridge.gate import Cause, GateState
+from firmware_bridge.gate import Cause, GateLimits, GateState
 from firmware_bridge.guard_requests import (
     MOST_BYTES,
     MOST_CONNECTIONS,
@@ -30,7 +30,7 @@ from firmware_bridge.guard_requests import (
 )
 from firmware_bridge.guard_settings import GuardSettings
 from firmware_bridge.hand import LinkState
-from firmware_bridge.plain import to_plain
+from firmware_bridge.plain import from_plain, to_plain
 from firmware_bridge.preuse import overridden
 from firmware_bridge.stop_lines import StopLine
 from tests.firmware_bridge.guarding import (
@@ -158,6 +158,57 @@ def test_requests_are_answered_and_named() -> None:
     assert named["fault"] == "Ann"
 
 
+def test_the_owner_may_change_the_limits_without_a_stop_and_hears_which_are_in_force() -> None:
+    slow = replace(PATIENT_LIMITS, max_speed_per_s=1.0, upper=0.25)
+    with Rig() as rig:
+        rig.follow(0.5)
+        answer = rig.ask("limits", "Bob", limits=to_plain(slow))
+        assert answer["ok"]
+        assert from_plain(GateLimits, answer["limits"]).changes_from(slow) == ()
+        assert answer["time_to_rest_s"] == 1.0  # from full extension; from 0.5 it is less
+        assert rig.status.state in UNASKED
+        rig.submit_until(0.5, lambda: abs(float(rig.status.positions[0]) - 0.25) < 1e-6)
+        assert rig.ask("status")["limits"] == answer["limits"]
+    rig.hear()
+    said = [(event.text, event.who) for event in rig.events if event.kind == "limits"]
+    assert said[0][1] == "Bob"
+    assert said[0][0].startswith("upper 1 -> 0.25; max_speed_per_s 4 /s -> 1 /s; limits laxer than usual: ")
+    change = next(i for i, sent in enumerate(rig.sent) if sent.positions[0] == np.float32(0.5))
+    way = [float(sent.positions[0]) for sent in rig.sent[change:] if sent.state is GateState.ARMED]
+    assert min(np.diff(way)) >= -PATIENT_LIMITS.max_step_s * 1.0 - 1e-6
+
+
+def test_limits_that_the_hand_cannot_have_are_refused_with_the_reason_and_nothing_changes() -> None:
+    with Rig() as rig:
+        fast = replace(PATIENT_LIMITS, max_speed_per_s=4.5, silence_after_s=0.1)
+        answer = rig.ask("limits", limits=to_plain(fast))
+        error = "gate limit max_speed_per_s of thumb is 4.5: the hand's own is 4"
+        assert (answer["ok"], answer["error"]) == (False, error)
+        assert rig.ask("status")["limits"] == to_plain(PATIENT_LIMITS)
+
+
+def test_nobody_but_the_owner_changes_the_limits() -> None:
+    with Rig() as rig, connected(rig) as there:
+        slow = replace(PATIENT_LIMITS, max_speed_per_s=1.0)
+        request = {"request": "limits", "who": "Bob", "limits": to_plain(slow)}
+        there.sendall(json.dumps(request).encode() + b"\n")
+        assert "only the process that started the guard" in str(line_of(there)["error"])
+        assert rig.ask("status")["limits"] == to_plain(PATIENT_LIMITS)
+
+
+def test_a_movement_is_told_with_the_command_that_began_it_and_its_times() -> None:
+    with Rig() as rig:
+        rig.follow(0.0)
+        wait_for(lambda: rig.status.hand is not None and not rig.status.hand.positions.any())
+        time.sleep(0.2)  # it stands still
+        rig.submit_until(0.6, lambda: bool(rig.hear() and rig.moved), sample_index=77)
+    (moved,) = rig.moved
+    first = next(sent for sent in rig.sent if sent.sample_index == 77)
+    assert moved.sample_index == 77
+    assert 0 < first.taken_ns <= first.decided_ns <= first.sent_ns == moved.sent_ns < moved.reported_ns
+    assert all(sent.taken_ns == 0 for sent in rig.sent if sent.sample_index == -1)
+
+
 def test_arming_is_refused_with_the_gates_own_reason() -> None:
     with Rig() as rig:
         answer = rig.ask("arm", report={"finished_ns": 1, "items": []})
@@ -190,6 +241,13 @@ GOOD_REPORT = {"finished_ns": 1, "items": [], "overridden_by": "Ann"}
         (b'{"request": "fault", "who": "A"}', "fault lacks what"),
         (b'{"request": "adjust", "who": "A", "adjustments": {"gain": [NaN,1,1,1,1,1]}}', "adjustment gain"),
         (b'{"request": "adjust", "who": "A", "adjustments": {"gain": [1]}}', "adjustment gain"),
+        (b'{"request": "limits", "who": "A"}', "limits lacks limits"),
+        (b'{"request": "limits", "who": "A", "limits": {"lower": 0}}', "limits lacks upper, max_speed_per_s"),
+        (
+            b'{"request": "limits", "who": "A", "limits": {"lower": [0.5], "upper": [1], "max_speed_per_s": [1]}}',
+            "gate limit lower",
+        ),
+        (b'{"request": "stop", "who": "A", "limits": {}}', "request.limits lacks"),
         (
             b'{"request": "arm", "who": "A", "report": {"finished_ns": 1.5, "items": []}}',
             "finished_ns is 1.5",

@@ -18,6 +18,8 @@ NAMES = (
     "acknowledgement",
     "what",
     "adjustments",
+    "limits",
+    "lower",
     "gain",
     "finished_ns",
     "items",
@@ -48,6 +50,7 @@ def test_any_json(value: object) -> None:
 
 @given(st.fixed_dictionaries({"request": st.sampled_from(KINDS), "who": st.text(min_size=1)}, optional={
     "id": st.integers(), "report": PLAIN, "acknowledgement": PLAIN, "what": PLAIN, "adjustments": PLAIN,
+    "limits": PLAIN,
 }))  # fmt: skip
 def test_what_passes_is_whole_and_nothing_else(value: dict[str, object]) -> None:
     found = outcome(json.dumps(value).encode())
@@ -56,4 +59,5 @@ def test_what_passes_is_whole_and_nothing_else(value: dict[str, object]) -> None
         assert found.who.isprintable()
         assert (found.report is not None) == (found.request == "arm")
         assert (found.adjustments is not None) == (found.request == "adjust")
+        assert (found.limits is not None) == (found.request == "limits")
         assert bool(found.what) == (found.request == "fault")

@@ -213,3 +213,35 @@ def test_several_are_found_together_and_forgotten_together() -> None:
 def test_what_is_over_and_comes_back_is_told_again() -> None:
     told = news(HandWatch(LIMITS), report(0, hot=True), report(1, hot=True), report(2), report(3, hot=True))
     assert [bool(one) for one in told] == [True, False, False, True]
+
+
+def test_a_shorter_time_finds_what_has_lasted_so_long_already_and_a_longer_one_waits_on() -> None:
+    watch = HandWatch(LIMITS)
+    found(watch, *[report(10 * i, stalled=True) for i in range(21)])
+    watch.limit(replace(LIMITS, overload_s=0.21))
+    assert found(watch, report(210, stalled=True)) == [(Cause.OVERLOADED,)]
+    watch.limit(replace(LIMITS, overload_s=0.4))
+    reports = [report(10 * i, stalled=True) for i in range(22, 62)]
+    times = [220 + 10 * i for i, causes in enumerate(found(watch, *reports)) if causes]
+    assert times == [610]
+
+
+def test_what_was_told_is_not_told_again_because_limits_change() -> None:
+    watch = HandWatch(LIMITS)
+    assert news(watch, report(0, temperature_c=61.0)) == [("hand too hot: 61 °C, limit 60 °C",)]
+    watch.limit(replace(LIMITS, max_temperature_c=50.0))
+    assert found(watch, report(10, temperature_c=61.0)) == [(Cause.OVERHEATED,)]
+    assert watch.news == ()
+    watch.limit(NO_LIMITS)
+    assert found(watch, report(20, temperature_c=61.0)) == [()]
+
+
+def test_another_tolerance_and_lag_are_those_of_where_it_may_be() -> None:
+    watch = HandWatch(replace(LIMITS, astray_after_s=0.001))
+    at = [report(at_ms, there=0.2) for at_ms in (0, 10, 20)]
+    for one in at:
+        assert watch.look(one, (0.2,) * 6) == ()
+    assert watch.look(report(30, there=0.45), (0.2,) * 6) == ()
+    watch.limit(replace(LIMITS, astray_after_s=0.001, astray_tolerance=0.2))
+    watch.look(report(40, there=0.45), (0.2,) * 6)
+    assert watch.look(report(50, there=0.45), (0.2,) * 6) == (Cause.ASTRAY,)

@@ -220,3 +220,124 @@ def test_from_a_standstill_no_target_is_passed_and_every_target_is_reached(
     assert min(start, target) - ARRIVED <= min(places)
     assert max(places) <= max(start, target) + ARRIVED
     assert places[-1] == target
+
+
+# Limits that change on the way.
+
+
+def change(made: Ramp, acceleration: float = INF, low: float = -1.0, high: float = 1.0) -> None:
+    made.limit((low,) * 6, (high,) * 6, (acceleration,) * 6)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("acceleration", [INF, 8.0])
+def test_a_place_outside_a_narrower_range_may_be_kept_and_is_left_inwards_only(
+    sign: int, acceleration: float
+) -> None:
+    made = ramp(acceleration, start=0.9 * sign)
+    change(made, acceleration, -0.5, 0.5)
+    assert path(made, sign * 0.9, 5)[-1] == 0.9 * sign
+    assert path(made, sign * 1.0, 50)[-1] == 0.9 * sign
+    way = path(made, sign * 0.7, 300)
+    assert way[-1] == pytest.approx(0.7 * sign)
+    assert path(made, sign * 0.9, 300)[-1] == way[-1]
+    assert path(made, 0.0, 300)[-1] == 0
+    assert path(made, sign * 0.9, 300)[-1] == 0.5 * sign
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_cannot_stop_before_a_bound_that_has_come_nearer_brakes_and_comes_back(sign: int) -> None:
+    made = ramp(2.0)
+    path(made, sign * 1.0, 60)
+    at = abs(made.positions[0])
+    change(made, 2.0, -at - 0.01, at + 0.01)
+    way = path(made, sign * (at + 0.01), 300)
+    v = speeds(way)
+    assert max(map(abs, way)) == pytest.approx(at + 0.245, abs=0.01)  # v^2 / (2 a)
+    assert way[-1] == pytest.approx(sign * (at + 0.01))
+    assert max(abs(b - a) for a, b in itertools.pairwise(v)) <= 0.02 + ROUNDING
+    assert max(map(abs, path(made, sign * 1.0, 300))) == pytest.approx(at + 0.01)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_lower_acceleration_is_for_speeding_up_at_once_and_for_braking_once_it_is_enough(sign: int) -> None:
+    made = ramp(2.0, start=-1.0 * sign)
+    path(made, sign * 1.0, 150)
+    change(made, 0.5)
+    way = path(made, sign * 1.0, 400)
+    changes = [sign * (b - a) for a, b in itertools.pairwise(speeds(way))]
+    assert min(changes) >= -0.02 - ROUNDING
+    assert min(changes) < -0.006  # it may brake by more than the new one
+    assert max(changes) <= 0.005 + ROUNDING
+    assert max(map(abs, way)) <= 1.0
+    assert way[-1] == sign * 1.0
+    back = speeds(path(made, 0.0, 400))
+    assert max(abs(b - a) for a, b in itertools.pairwise(back)) <= 0.005 + ROUNDING
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_turning_round_it_brakes_by_the_old_acceleration_and_speeds_up_by_the_new_one(sign: int) -> None:
+    made = ramp(2.0)
+    path(made, sign * 1.0, 25)  # 0.5 a second
+    change(made, 0.5)
+    v = [sign * speed for speed in speeds(path(made, sign * -1.0, 40))]
+    assert v[:24] == pytest.approx([0.48 - 0.02 * i for i in range(24)])
+    assert v[24:30] == pytest.approx([0.0, -0.005, -0.01, -0.015, -0.02, -0.025])
+
+
+def test_a_higher_acceleration_holds_at_once() -> None:
+    made = ramp(0.5)
+    path(made, 1.0, 10)
+    change(made, 5.0)
+    assert speeds(path(made, 1.0, 2)) == pytest.approx([0.1, 0.15])
+    assert speeds(path(made, -1.0, 2)) == pytest.approx([0.1, 0.05])
+
+
+def test_a_hand_in_motion_keeps_its_speed_where_an_acceleration_limit_begins_and_where_one_ends() -> None:
+    made = ramp(start=-1.0)
+    path(made, 1.0, 50)
+    change(made, 2.0)
+    assert speeds(path(made, 1.0, 2)) == pytest.approx([1.0, 1.0])
+    change(made, INF)
+    assert speeds(path(made, 1.0, 1)) == pytest.approx([1.0])
+    change(made, 2.0)
+    path(made, made.positions[0], 200)
+    change(made, INF)
+    path(made, 1.0, 1, dt_s=10.0)  # a pause: on the average it hardly moved
+    change(made, 2.0)
+    assert speeds(path(made, 1.0, 1))[0] == pytest.approx(0.005 + 0.02)
+
+
+def test_a_beginning_after_a_change_is_where_it_was_allowed_before_and_slow_enough() -> None:
+    made = ramp(5.0)
+    path(made, 1.0, 20)
+    change(made, 1.0, -0.5, 0.5)
+    made.start((0.9, -0.9, 1.5, -1.5, 0.2, 0.5))
+    assert made.positions == (0.9, -0.9, 1.0, -1.0, 0.2, 0.5)
+    assert speeds(path(made, 0.0, 2)) == pytest.approx([-0.01, -0.02])
+    change(made, 1.0, -0.7, 0.8)
+    made.start((0.9, -0.9, 1.5, -1.5, 0.2, 0.6))
+    assert made.positions == pytest.approx((0.8997, -0.8997, 0.9997, -0.9997, 0.2, 0.6), abs=1e-4)
+
+
+def test_within_is_between_the_bounds_in_force() -> None:
+    made = ramp()
+    made.limit((-0.1, -0.2, -0.3, -1, -1, -1), (0.1, 0.2, 0.3, 1, 1, 1), (INF,) * 6)
+    assert made.within((-1, -1, 1, 1, 0.5, -2)) == (-0.1, -0.2, 0.3, 1, 0.5, -1)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_time_to_rest_is_from_the_farthest_place_at_the_speed_that_it_has(sign: int) -> None:
+    top = (1.0, 1.0, 1.0, 1.0, 0.5, 1.0)
+    made = ramp(4.0, -0.5, 0.5)
+    assert made.time_to_rest_s(top) == pytest.approx(0.5 / 0.5 + 1.5 * 0.5 / 4)
+    one = (1.0,) * 6
+    assert made.time_to_rest_s(one) == pytest.approx(0.5 + 1.5 / 4)
+    path(made, sign * 0.5, 10)  # 0.4 a second
+    assert made.time_to_rest_s(one) == pytest.approx(0.5 + 1.5 / 4 + 0.1)
+    change(made, 2.0, -0.2, 0.2)
+    assert made.time_to_rest_s(one) == pytest.approx(0.5 + 1.5 / 2 + 0.1)
+    path(made, 0.0, 200)
+    assert made.time_to_rest_s(one) == pytest.approx(0.2 + 1.5 / 2)
+    change(made, 2.0, -0.6 if sign > 0 else -0.1, 0.6 if sign < 0 else 0.1)
+    assert made.time_to_rest_s(one) == pytest.approx(0.6 + 1.5 / 2)

@@ -160,3 +160,29 @@ def test_beginning_anew_takes_it_where_it_is() -> None:
     assert not whereabouts.stray(2 * MS, [0.9] * 6, (0.0,) * 6)
     assert not whereabouts.stray(3 * MS, [0.2] * 6, (0.0,) * 6)
     assert whereabouts.stray(4 * MS, [0.5] * 6, (0.0,) * 6)
+
+
+def sent_away_and_back(lag_s: float) -> Whereabouts:
+    """At home, after it was sent away and called back 150 ms ago; only then the lag becomes that."""
+    whereabouts = Whereabouts(LAG_S, TOLERANCE)
+    for sent, at_ms in ((0.0, 0), (1.0, 10), (0.0, 20), (0.0, 100)):
+        assert not whereabouts.stray(at_ms * MS, [0.0] * 6, (sent,) * 6)
+    whereabouts.limit(lag_s, TOLERANCE)
+    for at_ms in (110, 170):
+        assert not whereabouts.stray(at_ms * MS, [0.0] * 6, (0.0,) * 6)
+    return whereabouts
+
+
+@pytest.mark.parametrize(("lag_s", "astray"), [(0.3, False), (0.05, True)])
+def test_another_lag_holds_for_what_was_sent_before_and_forgets_nothing(lag_s: float, astray: bool) -> None:
+    whereabouts = sent_away_and_back(lag_s)
+    assert bool(whereabouts.stray(171 * MS, [0.9] * 6, (0.0,) * 6)) is astray
+    assert whereabouts.stray(172 * MS, [-0.3] * 6, (0.0,) * 6) != ""
+
+
+def test_another_tolerance_holds_at_once() -> None:
+    whereabouts = Whereabouts(LAG_S, TOLERANCE)
+    whereabouts.stray(0, [0.0] * 6, (0.0,) * 6)
+    assert not whereabouts.stray(10 * MS, [0.2] * 6, (0.0,) * 6)
+    whereabouts.limit(LAG_S, 0.1)
+    assert whereabouts.stray(20 * MS, [0.2] * 6, (0.0,) * 6)

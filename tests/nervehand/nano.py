@@ -33,14 +33,35 @@ class Nano:
         self.summary = json.loads(out)
 
 
+WITH_TLS = """
+from functools import partial
+from firmware_bridge.port import own_tls_files
+from nervehand import cli, live_port
+live_port.serving = partial(live_port.serving, tls=own_tls_files())
+cli.main()
+"""
+
+
 @contextmanager
-def nano(bundle: Path, record: Path, python: str = sys.executable, cwd: Path | None = None) -> Iterator[Nano]:
-    """`nervehand run` of a steered simulated person, recorded, without a hand, until the block is left."""
+def nano(
+    bundle: Path,
+    record: Path,
+    python: str = sys.executable,
+    cwd: Path | None = None,
+    config: Path | None = None,
+) -> Iterator[Nano]:
+    """`nervehand run` of a steered simulated person, recorded, without a hand, until the block is left.
+
+    With a folder `config` for what that computer's user keeps, its port speaks TLS.
+    """
     words = [
-        python, "-m", "nervehand", "run", "simulated:default/1/1?steered", "--bundle", str(bundle),
+        python, *(("-m", "nervehand") if config is None else ("-c", WITH_TLS)),
+        "run", "simulated:default/1/1?steered", "--bundle", str(bundle),
         "--hand", "none", "--port", "127.0.0.1:0", "--record", str(record), "--json",
     ]  # fmt: skip
     environment = os.environ | {"TMPDIR": tempfile.gettempdir()}
+    if config is not None:
+        environment["XDG_CONFIG_HOME"] = str(config)
     with subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=cwd
     ) as process:

@@ -22,7 +22,7 @@ from decoder.bundle import read_bundle, write_bundle
 from decoder.session.reader import read_session
 from decoder.session.recorded import EventKind
 from firmware_bridge.errors import NervehandError
-from firmware_bridge.port import PortClient
+from firmware_bridge.port import PortClient, running
 from tests.firmware_bridge.guarding import own_guards
 from tests.firmware_bridge.port.proxy import Proxy, proxied
 from tests.firmware_bridge.port.serving_rig import until
@@ -40,6 +40,7 @@ PATIENCE_S = 120.0
 def _own_ports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own_guards(tmp_path, monkeypatch)
     monkeypatch.delenv("NERVEHAND_PORT_TOKEN", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "laptop"))
 
 
 def demo() -> Path:
@@ -69,10 +70,26 @@ def cut_now_and_then(proxy: Proxy, begun: Path, over: threading.Event) -> None:
             proxy.budget = 997 * n
 
 
-def a_laptop_beside(python: str, run: Run, tmp_path: Path, cwd: Path | None = None) -> None:
+def copied_to_the_laptop(there: str, at: str, tmp_path: Path) -> list[object]:
+    """The one file that opens the port at `there`, which the laptop reaches at `at`; as options of a push."""
+    (entry,) = (entry for entry in running() if entry.address == there)
+    assert entry.fingerprint
+    assert entry.token_path.is_relative_to(tmp_path / "nano")
+    for path in (tmp_path / "laptop" / "nervehand" / "ports" / at, tmp_path / "copied.token"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(0o600)
+        path.write_text(entry.token_path.read_text())
+    return ["--token-file", tmp_path / "copied.token"]
+
+
+def a_laptop_beside(
+    python: str, run: Run, tmp_path: Path, cwd: Path | None = None, *, is_secret: bool = False
+) -> None:
     newcomer = another(tmp_path)
     sha256 = read_bundle(newcomer).sha256
-    with nano(demo(), tmp_path / "nano.nwb", python, cwd) as there, proxied(there.address) as proxy:
+    config = tmp_path / "nano" if is_secret else None
+    with nano(demo(), tmp_path / "nano.nwb", python, cwd, config) as there, proxied(there.address) as proxy:
+        token = copied_to_the_laptop(there.address, proxy.address, tmp_path) if is_secret else []
         over = threading.Event()
         cutting = threading.Thread(target=cut_now_and_then, args=(proxy, tmp_path / "laptop.nwb", over))
         client = PortClient(proxy.address, who="laptop")
@@ -86,7 +103,7 @@ def a_laptop_beside(python: str, run: Run, tmp_path: Path, cwd: Path | None = No
             )
             assert recorded.status == 0, recorded.err
             assert json.loads(recorded.out)["lost_samples"] == 0
-            pushed = run("push", newcomer, f"port:{proxy.address}", "--as", "laptop", "--json")
+            pushed = run("push", newcomer, f"port:{proxy.address}", "--as", "laptop", "--json", *token)
             assert pushed.status == 0, pushed.err
         finally:
             over.set()
@@ -101,8 +118,9 @@ def a_laptop_beside(python: str, run: Run, tmp_path: Path, cwd: Path | None = No
         assert shadow()["sha256"] == sha256
         assert shadow()["gesture_agreement"] > 0.95
         switched = run(
-            "push", newcomer, f"port:{proxy.address}", "--as", "laptop", "--switch", "--patience", PATIENCE_S
-        )
+            "push", newcomer, f"port:{proxy.address}", "--as", "laptop", "--switch", "--patience", PATIENCE_S,
+            *token,
+        )  # fmt: skip
         assert switched.status == 0, switched.err + switched.out
         assert "has taken over" in switched.out
         assert proxy.cuts >= 3
@@ -128,6 +146,7 @@ def a_laptop_beside(python: str, run: Run, tmp_path: Path, cwd: Path | None = No
             PATIENCE_S,
         )
         client.close()
+        assert (b"challenge" in proxy.seen) is not is_secret
         there.end()
     assert (there.summary["pushes"], there.summary["switches"], there.summary["rollbacks"]) == (1, 1, 1)
     mine, theirs = read_session(tmp_path / "laptop.nwb"), read_session(tmp_path / "nano.nwb")
@@ -150,6 +169,11 @@ def test_a_laptop_takes_every_sample_and_brings_a_decoder_over_a_link_that_is_cu
 
 
 @pytest.mark.slow
+def test_the_same_over_tls_with_the_one_file_that_was_copied(run: Run, tmp_path: Path) -> None:
+    a_laptop_beside(os.environ.get(BASE, "") or sys.executable, run, tmp_path, tmp_path, is_secret=True)
+
+
+@pytest.mark.slow
 def test_a_laptop_beside_the_base_install_without_torch(run: Run, tmp_path: Path) -> None:
     python = os.environ.get(BASE, "")
     if not python:
@@ -167,6 +191,7 @@ def test_a_push_to_nobody_and_a_damaged_decoder_are_said_in_a_line(run: Run, tmp
     assert nobody.status == 2
     assert "no token for the port" in nobody.err
     token = tmp_path / "token"
+    token.touch(0o600)
     token.write_text("ab" * 32 + "\n")
     nobody = run("push", demo(), "port:127.0.0.1:9", "--as", "me", "--token-file", token)
     assert nobody.status == 2

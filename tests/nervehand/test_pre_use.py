@@ -26,7 +26,16 @@ from firmware_bridge.nerve.physiology import DEFAULT
 from firmware_bridge.nerve.subject import SimulatedSubject
 from firmware_bridge.preuse_check import CheckSettings
 from nervehand import running
-from nervehand.guarding import Guarded, Guarding, GuardOptions, OnEvent, OnSent, in_this_process, virtual_hand
+from nervehand.guarding import (
+    Guarded,
+    Guarding,
+    GuardOptions,
+    OnEvent,
+    OnMoved,
+    OnSent,
+    in_this_process,
+    virtual_hand,
+)
 from nervehand.pre_use import LiveCheck
 from nervehand.simulate import simulated_session
 from tests.nervehand.conftest import PATIENCE_S, Run
@@ -106,7 +115,7 @@ def stopped_while_its_hand_was_looked_for(options: GuardOptions) -> Iterator[Gua
     """By another terminal; the run hears of it a moment later, as of everything that its guard does."""
 
     @contextmanager
-    def guarding(hand: Hand, on_event: OnEvent, on_sent: OnSent) -> Iterator[Guarded]:
+    def guarding(hand: Hand, on_event: OnEvent, on_sent: OnSent, on_moved: OnMoved) -> Iterator[Guarded]:
         late: list[GateEvent] = []
         with in_this_process(hand, late.append, on_sent) as guarded:
             guarded.guard.request_stop("Ann")

@@ -16,6 +16,7 @@ from decoder.engine import Engine
 from decoder.engines.compiled import CompiledEngine
 from decoder.engines.onnx_runtime import OnnxRuntimeEngine
 from decoder.engines.program import compile_program
+from decoder.engines.remote import RemoteEngine, RemoteTimes
 from firmware_bridge.errors import NervehandError
 
 
@@ -23,11 +24,16 @@ def compiled(graph: bytes) -> Engine:
     return CompiledEngine(compile_program(graph))
 
 
-MAKERS = (compiled, OnnxRuntimeEngine)
+def remote(graph: bytes) -> Engine:
+    """ONNX Runtime in a process of its own, standing where TensorRT would."""
+    return RemoteEngine(graph, "onnxruntime", times=RemoteTimes(call_s=60.0))
+
+
+MAKERS = (compiled, OnnxRuntimeEngine, remote)
 Make = Callable[[bytes], Engine]
 
 
-@pytest.fixture(params=MAKERS, ids=["compiled", "onnx_runtime"])
+@pytest.fixture(params=MAKERS, ids=["compiled", "onnx_runtime", "remote"])
 def make(request: pytest.FixtureRequest) -> Make:
     chosen: Make = request.param
     return chosen
@@ -130,7 +136,21 @@ def test_a_bundle_s_graph_runs_compiled() -> None:
     assert isinstance(engines.load(STEP_GRAPH), CompiledEngine)
 
 
-def test_a_graph_with_an_operator_of_its_own_runs_on_onnx_runtime() -> None:
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("auto", CompiledEngine), ("compiled", CompiledEngine), ("onnxruntime", OnnxRuntimeEngine)],
+)
+def test_an_engine_is_chosen_by_name(name: str, kind: type) -> None:
+    assert isinstance(engines.load(STEP_GRAPH, name), kind)
+
+
+def test_a_name_that_is_none_is_refused_with_those_there_are() -> None:
+    with pytest.raises(NervehandError, match="no engine 'cuda': use auto, compiled, onnxruntime, tensorrt"):
+        engines.load(STEP_GRAPH, "cuda")
+
+
+def with_elu() -> bytes:
+    """The step graph with an operator that no program has."""
     import onnx
 
     model = onnx.load_model_from_string(STEP_GRAPH)
@@ -140,9 +160,18 @@ def test_a_graph_with_an_operator_of_its_own_runs_on_onnx_runtime() -> None:
         list(model.graph.node).index(softmax), onnx.helper.make_node("Elu", [logits], ["bent"])
     )
     softmax.input[0] = "bent"
-    engine = engines.load(model.SerializeToString())
+    return bytes(model.SerializeToString())
+
+
+def test_a_graph_with_an_operator_of_its_own_runs_on_onnx_runtime() -> None:
+    engine = engines.load(with_elu())
     assert isinstance(engine, OnnxRuntimeEngine)
     assert engine.process(Z)[1].shape == (50, 3)
+
+
+def test_the_compiled_engine_by_name_refuses_a_graph_that_it_has_not_the_operators_of() -> None:
+    with pytest.raises(NervehandError, match="Elu"):
+        engines.load(with_elu(), "compiled")
 
 
 @pytest.mark.parametrize("data", [b"not an onnx file", b"", STEP_GRAPH[:200]])

@@ -1,0 +1,323 @@
+"""The engine of a daemon: all that a configuration names, at work until it is told to end (docs/daemon.md).
+
+    python -m nervehand.daemon [--config FILE]
+
+is how the supervisor starts it. Exit status 2: the configuration is wrong, and starting again is no use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+
+from decoder.bundle import Bundle
+from decoder.deployable import Decoder
+from decoder.recording.keeper import KeepSettings
+from decoder.recording.link import recorder_process
+from decoder.session.layout import Header
+from decoder.session.model import SessionMeta
+from decoder.session.source import SessionSource
+from firmware_bridge.buffered import BufferedSource
+from firmware_bridge.errors import LinkError, NervehandError, StreamMismatchError
+from firmware_bridge.guard_client import GuardClient
+from firmware_bridge.guard_settings import RealTimeSettings
+from firmware_bridge.notify import Heartbeat, Notifier, watchdog_s
+from firmware_bridge.port.tls_files import TlsFiles
+from firmware_bridge.realtime import RealTime, make_real_time
+from firmware_bridge.stream import Source, StreamInfo
+from firmware_bridge.supervised import SourceEvent
+from nervehand.config import DaemonConfig
+from nervehand.config_file import ConfigFile, read_config
+from nervehand.daemon_reload import Reloads
+from nervehand.daemon_status import DaemonStatus, Recorded, StartTimes
+from nervehand.driving import Driven, drive_hand
+from nervehand.guarding import GuardOptions
+from nervehand.hand_use import login_name
+from nervehand.live_port import Intend, ServedRun
+from nervehand.live_summary import LiveSummary
+from nervehand.logs import configure_logs
+from nervehand.pre_use import LiveCheck
+from nervehand.recording import LiveRecorder
+from nervehand.running import BoundedSource, hand_driven, opened_source
+from nervehand.screen import NoScreen, Screen
+from nervehand.source_log import SourceLog
+from nervehand.stopping import stop_on_signals
+
+WRONG = 2
+"""Exit status where starting again is no use."""
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 5.0
+"""Before a source that is not there is looked for again."""
+MIB = 1 << 20
+
+logger = logging.getLogger(__name__)
+
+
+class WrongConfigurationError(NervehandError):
+    """What is configured does not fit what is there: starting again is no use."""
+
+
+def run_daemon(
+    file: ConfigFile,
+    *,
+    screen: Screen | None = None,
+    has_keys: bool = False,
+    seconds: float | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> LiveSummary:
+    """Run what `file` configures until its source ends, `seconds` of samples are over, or a signal ends it.
+
+    `screen` None shows nothing; with keys the terminal's move the gate. NervehandError with the reason where it cannot
+    run, WrongConfigurationError where trying again is no use.
+    """
+    config = file.config
+    start = StartTimes()
+    start.reached("python and imports")
+    notifier = Notifier.from_environment()
+    status = DaemonStatus(config, notifier, start)
+    status.config = replace(status.config, path=str(file.path or ""), sha256=file.sha256)
+    with status.shown(), Heartbeat(notifier, watchdog_s()) as heartbeat:
+        try:
+            bundle = file.check_files()
+        except NervehandError as error:
+            raise WrongConfigurationError(str(error)) from error
+        start.reached("bundle")
+        log = SourceLog(has_screen=screen is not None)
+        log.listen(status.source_event)
+        events = _Relay()
+        with stop_on_signals() as stop:
+            source, intend = _source(config, events, notifier, status, stop)
+        start.reached("source")
+        status.info = source.info
+        _require(bundle, source, config)
+        realtime = _realtime(config, status)
+        buffered = BufferedSource(
+            BoundedSource(source, seconds, config.source.mains_hz), log,
+            partial(realtime, "acquisition", 1), waits=_waits(source),
+        )  # fmt: skip
+        events.to, status.buffered = buffered.event, buffered
+        reloads = Reloads(file, status)
+        driven_hand, acknowledgement, grips = hand_driven(
+            config.hand, _guard_options(config), bundle.manifest.gestures, config.arming.arm_as
+        )
+        check = LiveCheck() if config.is_checked else None
+        who = config.arming.arm_as or config.name
+
+        @contextmanager
+        def beside(driven: Driven) -> Iterator[None]:
+            start.reached("guard, hand and recorder")
+            realtime("decode", 0)
+            guard = driven.guarded.guard
+            if isinstance(guard, GuardClient) and guard.real_time is not None:
+                _note(status, "guard", guard.real_time)
+            status.attach(driven)
+            with reloads.answering(driven):
+                logger.info("ready after %s", start)
+                notifier.ready()
+                try:
+                    yield
+                finally:
+                    notifier.stopping()
+                    status.attach(None)
+
+        summary = drive_hand(
+            f"nervehand {config.name}: {config.source.address}", buffered, bundle,
+            screen=screen or NoScreen(), who=who, hand=driven_hand, source_log=log,
+            acknowledgement=acknowledgement, is_rearmed=not config.is_worn,
+            keys_who=f"{config.arming.arm_as or login_name()} at the keyboard" if has_keys else "",
+            overridden_by=config.arming.override_check or f"{config.hand.address} hand", check=check, say=say,
+            served=_served(config, intend, grips),
+            recorded=_recorder(config, source.info, bundle, status), backlog=buffered,
+            restart_after_s=config.overload.restart_after_s, decide=reloads.decide,
+            working=heartbeat.working, beside=beside,
+        )  # fmt: skip
+        if check is not None and check.failure:
+            raise NervehandError(f"{check.failure} (or have it overridden: arming.override_check)")
+        return summary
+
+
+class _Relay:
+    """Passes on what a source says, once there is somebody to hear it."""
+
+    def __init__(self) -> None:
+        self.to: Callable[[SourceEvent], None] = lambda event: logger.info(
+            "source %s: %s", event.kind, event.text
+        )
+
+    def __call__(self, event: SourceEvent) -> None:
+        self.to(event)
+
+
+def _source(
+    config: DaemonConfig,
+    events: Callable[[SourceEvent], None],
+    notifier: Notifier,
+    status: DaemonStatus,
+    stop: threading.Event,
+) -> tuple[Source, Intend | None]:
+    """The source, waited for where it is not there yet; LinkError where somebody ends that."""
+    wait_s = FIRST_WAIT_S
+    while True:
+        try:
+            found = opened_source(config.source.address, config.source.start_s, events)
+        except StreamMismatchError as error:
+            raise WrongConfigurationError(str(error)) from error
+        except LinkError as error:
+            if not status.waits_for:
+                logger.warning("%s is waited for: %s", config.source.address, error)
+                notifier.ready()  # as ready as it can be: what is lacking is not ours
+            status.waits_for = str(error)
+            if stop.wait(wait_s):
+                raise LinkError(f"{config.source.address} was waited for until the end: {error}") from None
+            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+            continue
+        except NervehandError as error:
+            raise WrongConfigurationError(str(error)) from error
+        status.waits_for = ""
+        return found
+
+
+def _require(bundle: Bundle, source: Source, config: DaemonConfig) -> None:
+    """WrongConfigurationError unless the decoder was made for that stream, and its wearer where that is known."""
+    try:
+        bundle.require_stream(source.info)
+        if isinstance(source, SessionSource) and not config.decoder.any_wearer:
+            bundle.require_wearer(source.meta.subject, source.meta.side, source.meta.array)
+    except StreamMismatchError as error:
+        name = config.decoder.bundle or "the demo's decoder"
+        raise WrongConfigurationError(f"{name}: {error}") from error
+
+
+def _waits(source: Source) -> bool:
+    """Whether the source's own clock paces nothing."""
+    return isinstance(source, SessionSource) and not source.is_paced
+
+
+def _realtime(config: DaemonConfig, status: DaemonStatus) -> Callable[[str, int], None]:
+    """Gives the calling thread its class: `role`, and how much above the configured priority."""
+    asked = config.realtime
+
+    def take(role: str, above: int) -> None:
+        if asked.policy == "off":
+            status.realtime[role] = "off"
+            return
+        priority = min(asked.priority + above, 99)
+        got = make_real_time(
+            asked.policy, priority, asked.decode_cpus, asked.lock_memory and role == "decode"
+        )
+        _note(status, role, got)
+
+    return take
+
+
+def _note(status: DaemonStatus, role: str, got: RealTime) -> None:
+    status.realtime[role] = got.scheduling
+    for warning in got.warnings:
+        said = f"{role}: {warning}"
+        if said not in status.warnings:
+            status.warnings.append(said)
+            logger.warning("real time, %s", said)
+
+
+def _guard_options(config: DaemonConfig) -> GuardOptions:
+    asked = config.realtime
+    return GuardOptions(
+        name=config.guard_name,
+        stop_lines=config.guard.stop_lines,
+        release_lines=config.guard.release_lines,
+        real_time=RealTimeSettings(
+            asked.policy, min(asked.priority + 2, 99), tuple(asked.guard_cpus), asked.lock_memory
+        ),
+    )
+
+
+def _served(config: DaemonConfig, intend: Intend | None, grips: tuple[str, ...]) -> ServedRun | None:
+    port = config.port
+    if not port.listen:
+        return None
+    files = TlsFiles(Path(port.tls_certificate), Path(port.tls_key)) if port.tls_certificate else None
+    return ServedRun(
+        port.listen, config.name, {"source": config.source.address}, intend, grips, files,
+        tuple(config.decoder.allowed_signers),
+    )  # fmt: skip
+
+
+@contextmanager
+def _recorder(
+    config: DaemonConfig, info: StreamInfo, bundle: Bundle, status: DaemonStatus
+) -> Iterator[LiveRecorder | None]:
+    """The recorder's process, and what hands over to it; None where nothing is recorded."""
+    asked = config.recording
+    if not asked.folder:
+        yield None
+        return
+    with contextlib.suppress(OSError):  # else the recorder says why, and tries again
+        os.makedirs(asked.folder, 0o700, exist_ok=True)
+    settings = KeepSettings(
+        asked.folder, config.name, asked.rotate_mib * MIB, asked.rotate_s, asked.budget_mib * MIB,
+        asked.reserve_mib * MIB, asked.ring_s if asked.keep == "pinned" else None,
+    )  # fmt: skip
+
+    def header_of(decoder: Decoder) -> Header:
+        return header_for(info, decoder)
+
+    with recorder_process(settings, header_for(info, Decoder(bundle, info))) as (sender, process):
+        status.recorded = Recorded(sender, process)
+        recorder = LiveRecorder(sender, header_of=header_of, sender=sender)
+        try:
+            yield recorder
+        finally:
+            status.recorded = None
+            recorder.close(failing=True)
+
+
+def header_for(info: StreamInfo, decoder: Decoder) -> Header:
+    """Of a recording of that stream, decided by that decoder."""
+    manifest, bundle = decoder.bundle.manifest, decoder.bundle
+    own = {name: float(value) for name, value in asdict(decoder.decision).items()}
+    return Header(
+        info=info,
+        meta=SessionMeta("live", manifest.subject, manifest.side, array=manifest.array),
+        gesture_names=manifest.gestures,
+        output_names=tuple(output.name for output in manifest.outputs),
+        bundle=bundle.sha256,
+        decision=None if decoder.decision == manifest.decision else own,
+    )
+
+
+def main() -> int:
+    """As the supervisor starts it."""
+    parser = argparse.ArgumentParser(description="The engine of a daemon; `nervehand run` starts it.")
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--seconds", type=float)
+    given = parser.parse_args()
+    try:
+        file = read_config(given.config)
+    except NervehandError as error:
+        print(f"nervehand: {error}", file=sys.stderr)
+        return WRONG
+    configure_logs(file.config.log.format, file.config.log.level, "decode", queued=True)
+    began_s = time.monotonic()
+    try:
+        summary = run_daemon(file, seconds=given.seconds)
+    except WrongConfigurationError as error:
+        logger.error("%s", error)
+        return WRONG
+    except NervehandError as error:
+        logger.error("%s", error)
+        return 1
+    logger.info("ended after %.1f s: %s", time.monotonic() - began_s, summary.describe().replace("\n", "; "))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""A running daemon reads its configuration again: what may change without a stop does, or nothing does."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from types import FrameType
+
+from decoder.bundle import Bundle
+from decoder.decision import DecisionSettings
+from firmware_bridge.errors import NervehandError
+from nervehand.config import DaemonConfig
+from nervehand.config_changes import changes
+from nervehand.config_file import ConfigFile, read_config
+from nervehand.daemon_status import DaemonStatus
+from nervehand.driving import Driven
+
+WHO = "configuration"
+PIN_S = 60.0
+"""What SIGUSR2 keeps."""
+DECIDED_WITHIN_S = 2.0
+"""A decision's settings hold from the next block on; where none comes, the outcome says so."""
+
+logger = logging.getLogger(__name__)
+
+
+class Reloads:
+    """SIGUSR1 reads the configuration again, SIGUSR2 keeps the last minute; both are answered by a thread."""
+
+    def __init__(self, file: ConfigFile, status: DaemonStatus) -> None:
+        self._file, self._status = file, status
+        self._config = file.config
+        self._asked = threading.Event()
+        self._wanted: list[int] = []
+        self._is_over = False
+
+    def decide(self, bundle: Bundle) -> DecisionSettings:
+        """By which settings a bundle decides, as the configuration is now."""
+        return self._config.decision_for(bundle)
+
+    @contextmanager
+    def answering(self, driven: Driven) -> Iterator[None]:
+        """While this lasts, from the main thread."""
+        thread = threading.Thread(target=self._run, args=(driven,), name="reload", daemon=True)
+        numbers = (signal.SIGUSR1, signal.SIGUSR2)
+        is_main = threading.current_thread() is threading.main_thread()
+        before = {number: signal.signal(number, self._signalled) for number in numbers if is_main}
+        thread.start()
+        try:
+            yield
+        finally:
+            self._is_over = True
+            self._asked.set()
+            thread.join()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _signalled(self, number: int, frame: FrameType | None) -> None:
+        self._wanted.append(number)
+        self._asked.set()
+
+    def _run(self, driven: Driven) -> None:
+        while True:
+            self._asked.wait()
+            self._asked.clear()
+            if self._is_over:
+                return
+            while self._wanted:
+                number = self._wanted.pop(0)
+                try:
+                    if number == signal.SIGUSR1:
+                        self.reload(driven)
+                    else:
+                        driven.live.pin("a signal", "", PIN_S)
+                except NervehandError as error:
+                    logger.error("%s", error)
+                except Exception:  # whatever it was, the daemon goes on as it is
+                    logger.exception("a signal could not be answered")
+
+    def reload(self, driven: Driven) -> None:
+        """Read the file again, and apply it whole or not at all; the outcome is in the status document."""
+        before = self._status.config
+        refused = True
+        outcome, sha256 = "", before.sha256
+        try:
+            file = read_config(self._file.path)
+            found = changes(self._config, file.config)
+            outcome = found.outcome
+            if not found.needs_restart:
+                outcome = self._apply(driven, file.config, outcome)
+                sha256, refused = file.sha256, False
+        except NervehandError as error:
+            outcome = f"refused: {error}"
+        generation = before.generation + 1
+        self._status.config = replace(
+            before, generation=generation, outcome=outcome, sha256=sha256, refused=refused
+        )
+        self._status.write_soon()
+        logger.log(logging.WARNING if refused else logging.INFO, "configuration: %s", outcome)
+        if driven.recorder is not None:
+            driven.live.note(f"configuration read again: {outcome}", generation)
+
+    def _apply(self, driven: Driven, config: DaemonConfig, outcome: str) -> str:
+        before = self._config
+        guard, capabilities = driven.guarded.guard, driven.guarded.capabilities
+        # What may be refused comes first, so that all of it is applied or nothing.
+        if config.hand.limits_table != before.hand.limits_table:
+            guard.limit(WHO, config.hand.limits(capabilities))
+        if config.hand.adjustments_table != before.hand.adjustments_table:
+            guard.adjust(WHO, config.hand.adjustments)
+        self._config = config
+        if config.decision != before.decision:
+            holds = threading.Event()
+            driven.live.decide_by(self.decide, holds.set)
+            if not holds.wait(DECIDED_WITHIN_S):
+                return f"{outcome} (the decision's settings with the next samples)"
+        return outcome

@@ -1,0 +1,331 @@
+"""What a daemon says of itself, once a second, from a thread that nobody waits for (docs/status.md)."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from decoder.recording.link import RecorderProcess
+from decoder.recording.sender import Sender
+from firmware_bridge.buffered import BufferedSource
+from firmware_bridge.errors import LinkError
+from firmware_bridge.guard_client import GuardClient
+from firmware_bridge.hand import LinkState
+from firmware_bridge.notify import Notifier
+from firmware_bridge.stream import StreamInfo
+from firmware_bridge.supervised import SourceEvent
+from nervehand.config import DaemonConfig
+from nervehand.driving import Driven
+from nervehand.jetson import MachineWatch
+from nervehand.latency import RecentLatency
+from nervehand.status import (
+    ConfigStatus,
+    DecodeStatus,
+    HandStatus,
+    PortStatus,
+    RealtimeStatus,
+    RecordingStatus,
+    ShadowStatus,
+    SourceStatus,
+    StageLatency,
+    Status,
+    StatusFile,
+    new_status,
+    path_of,
+    stage_latency,
+)
+from nervehand.status_document import SourceState
+
+EACH_S = 1.0
+STREAMING_S = 1.0
+"""A source from which no sample has come for so long does not stream."""
+NS = 1_000_000_000
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The recorder of a run: what hands over to it, and its process."""
+
+    sender: Sender
+    process: RecorderProcess
+
+
+class StartTimes:
+    """Seconds by stage from the start of the process, in their order."""
+
+    def __init__(self) -> None:
+        self._last_s = _process_start_s()
+        self.stages: dict[str, float] = {}
+
+    def reached(self, stage: str) -> None:
+        """That stage is over."""
+        now_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+        self.stages[stage] = round(now_s - self._last_s, 3)
+        self._last_s = now_s
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in self.stages.items())
+        return f"{sum(self.stages.values()):.1f} s: {parts}"
+
+
+def _process_start_s() -> float:
+    """When this process started, on CLOCK_BOOTTIME. Field 22 of /proc/self/stat (proc(5)), in clock ticks."""
+    with open("/proc/self/stat", encoding="ascii") as file:
+        ticks = int(file.read().rpartition(")")[2].split()[19])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+class DaemonStatus:
+    """Collects the parts as they come to be, and writes the document while `shown` lasts."""
+
+    def __init__(self, config: DaemonConfig, notifier: Notifier, start: StartTimes) -> None:
+        self._config, self._notifier, self.start = config, notifier, start
+        supervisor = os.environ.get("NERVEHAND_SUPERVISOR_PID", "")
+        base = new_status(config.name, time.time(), int(supervisor) if supervisor.isdecimal() else None)
+        restarts = os.environ.get("NERVEHAND_RESTARTS", "")
+        self._base = replace(
+            base,
+            restarts=int(restarts) if restarts.isdecimal() else 0,
+            last_exit=os.environ.get("NERVEHAND_LAST_EXIT", ""),
+            metrics=config.metrics.listen,
+        )
+        self._began_s = time.monotonic()
+        self._file = StatusFile(path_of(config.name))
+        self._machine = MachineWatch()
+        self._recent: dict[str, RecentLatency] = {}
+        self._over = threading.Event()
+        self._now = threading.Event()
+        self.config = ConfigStatus()
+        self.waits_for = ""
+        """What the source says while it is not there; "" once it is."""
+        self.info: StreamInfo | None = None
+        self.buffered: BufferedSource | None = None
+        self.recorded: Recorded | None = None
+        self.realtime: dict[str, str] = {}
+        self.warnings: list[str] = []
+        self._driven: Driven | None = None
+        self._last_event: tuple[SourceEvent, float] | None = None
+        self._grown = (0.0, 0.0)
+
+    def attach(self, driven: Driven | None) -> None:
+        """All that takes part, while it does."""
+        self._driven = driven
+        self.write_soon()
+
+    def source_event(self, event: SourceEvent) -> None:
+        """The newest that was said of the source."""
+        self._last_event = (event, time.monotonic())
+
+    def write_soon(self) -> None:
+        """Not only with the next second."""
+        self._now.set()
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """While this lasts the document is written; it stays where the engine is started again."""
+        thread = threading.Thread(target=self._run, name="status", daemon=True)
+        thread.start()
+        try:
+            yield
+        except BaseException:
+            self._end(thread)
+            raise
+        self._end(thread)
+        self._file.remove()
+
+    def _end(self, thread: threading.Thread) -> None:
+        self._over.set()
+        self._now.set()
+        thread.join()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            try:
+                status = self.document()
+                self._file.write(status)
+                self._notifier.status(self._in_a_line(status))
+            except Exception:  # whatever it is, the hand moves on, and the next second says more
+                logger.exception("the status could not be written")
+            self._now.wait(EACH_S)
+            self._now.clear()
+
+    def document(self) -> Status:
+        """As of now."""
+        driven = self._driven
+        now_s = time.monotonic()
+        return replace(
+            self._base,
+            written_unix_s=time.time(),
+            written_monotonic_s=now_s,
+            uptime_s=round(now_s - self._began_s, 1),
+            config=self.config,
+            source=self._source(driven, now_s),
+            decode=None if driven is None else self._decode(driven),
+            latency={} if driven is None else self._latency(driven, now_s),
+            hand=None if driven is None else self._hand(driven),
+            recording=self._recording(now_s),
+            port=None
+            if driven is None or driven.port is None
+            else PortStatus(driven.port.address, driven.port.problem),
+            shadow=() if driven is None else self._shadow(driven),
+            realtime=RealtimeStatus(dict(self.realtime), tuple(self.warnings)),
+            machine=self._machine.look(self._processes(driven)),
+            stages_of_start=dict(self.start.stages),
+        )
+
+    def _in_a_line(self, status: Status) -> str:
+        if status.decode is None or status.hand is None:
+            return f"waiting for {self._config.source.address}" + (
+                f": {self.waits_for}" if self.waits_for else ""
+            )
+        source = "" if status.source is None else f"source {status.source.state}, "
+        return f"{source}{status.decode.hops} hops, gate {status.hand.gate}, link {status.hand.link}"
+
+    def _source(self, driven: Driven | None, now_s: float) -> SourceStatus:
+        state: SourceState = "connecting"
+        samples = lost = 0
+        masked: tuple[str, ...] = ()
+        if driven is not None:
+            live = driven.live
+            samples, lost, masked = live.samples, live.lost_samples, live.masked
+            is_recent = time.monotonic_ns() - live.newest_arrival_ns < STREAMING_S * NS
+            state = "streaming" if is_recent else "lost" if samples else "connecting"
+        event = self._last_event
+        return SourceStatus(
+            address=self._config.source.address,
+            state=state,
+            rate_hz=None if self.info is None else self.info.rate_hz,
+            channels=0 if self.info is None else self.info.n_channels,
+            masked=masked,
+            samples=samples,
+            lost_samples=lost,
+            last_event=self.waits_for if event is None else f"{event[0].kind}: {event[0].text}",
+            last_event_age_s=None if event is None else round(now_s - event[1], 1),
+        )
+
+    def _decode(self, driven: Driven) -> DecodeStatus:
+        live, counters = driven.live, driven.guarded.guard.counters
+        return DecodeStatus(
+            bundle_sha256=live.bundle.sha256,
+            hop_s=live.bundle.hop_s,
+            hops=live.hops,
+            warming_hops=live.warming_hops,
+            late_hops=live.dropped_commands,
+            dropped_commands=live.dropped_commands + counters.commands_late + counters.commands_overtaken,
+            restarts=live.restarts,
+            backlog_s=None if self.buffered is None else round(self.buffered.backlog_s, 4),
+            is_warming=live.is_warming,
+            gesture=live.gesture,
+        )
+
+    def _latency(self, driven: Driven, now_s: float) -> dict[str, StageLatency]:
+        found = {}
+        for stage, histogram in driven.live.traces.histograms.items():
+            recent = self._recent.setdefault(stage, RecentLatency(histogram))
+            found[stage] = stage_latency(*recent.at(now_s))
+        return found
+
+    def _hand(self, driven: Driven) -> HandStatus:
+        guard, hand = driven.guarded.guard, driven.guarded.hand
+        counters, decision, state = guard.counters, guard.decision, hand.state
+        stalls, problem = 0, ""
+        lines: tuple[str, ...] = ()
+        if isinstance(guard, GuardClient):
+            status = guard.status
+            if status is not None:
+                stalls, lines = status.stalls, status.open_lines
+            problem = guard.failure
+        return HandStatus(
+            gate=guard.state.value,
+            cause="" if decision is None or decision.cause is None else decision.cause.value,
+            link=hand.link.value if not problem else LinkState.LOST.value,
+            address=self._config.hand.address,
+            commands_applied=counters.commands_applied,
+            commands_withheld=counters.commands_withheld,
+            commands_late=counters.commands_late,
+            commands_overtaken=counters.commands_overtaken,
+            stalls=stalls,
+            open_lines=lines,
+            positions=()
+            if state is None
+            else tuple(None if v != v else round(v, 4) for v in state.positions.tolist()),
+            fault="" if state is None else state.fault,
+            hot=state is not None and state.hot,
+            stalled=state is not None and state.stalled,
+            watchdog_tripped=state is not None and state.watchdog_tripped,
+            temperature_c=None if state is None else state.temperature_c,
+            battery=None if state is None else state.battery,
+            guard_problem=problem,
+        )
+
+    def _recording(self, now_s: float) -> RecordingStatus:
+        config, recorded = self._config.recording, self.recorded
+        if recorded is None:
+            return RecordingStatus("off")
+        recorded.process.look(recorded.sender, now_s)
+        report = recorded.sender.report
+
+        def number(name: str) -> float:
+            value = report.get(name)
+            return float(value) if isinstance(value, int | float) else 0.0
+
+        def text(name: str) -> str:
+            return str(report.get(name, ""))
+
+        stopped = "; ".join(part for part in (text("why"), recorded.process.problem) if part)
+        left = report.get("to_settle")
+        rate_hz = 1.0 if self.info is None else self.info.rate_hz
+        came = 0 if self._driven is None else self._driven.live.samples
+        backlog_s = (came - number("samples") - number("missed")) / rate_hz
+        return RecordingStatus(
+            state="stopped" if text("state") == "stopped" else "recording",
+            why=stopped,
+            folder=config.folder,
+            file=text("file"),
+            file_s=number("file_s"),
+            samples=int(number("samples")),
+            ring_backlog_s=round(max(backlog_s, 0.0), 2),
+            ring_lost=int(number("lost")),
+            free_mib=number("free_mib"),
+            reserve_mib=float(config.reserve_mib),
+            budget_mib=float(config.budget_mib),
+            kept_mib=number("kept_mib"),
+            pinned_mib=number("pinned_mib"),
+            written_mib_per_s=self._growth(),
+            files=int(number("files")),
+            to_recover=tuple(map(str, left)) if isinstance(left, list) else (),
+        )
+
+    def _growth(self) -> float | None:
+        """MiB per second that the samples alone take."""
+        if self.info is None:
+            return None
+        return round(self.info.rate_hz * self.info.n_channels * 4 / (1 << 20), 3)
+
+    def _shadow(self, driven: Driven) -> tuple[ShadowStatus, ...]:
+        return tuple(
+            ShadowStatus(
+                one.sha256, one.role, one.who, one.seconds, one.hops, one.gesture_agreement, one.is_warming,
+                one.missing,
+            )
+            for one in driven.live.shadow_states
+        )  # fmt: skip
+
+    def _processes(self, driven: Driven | None) -> Mapping[str, int]:
+        found = {"decode": os.getpid()}
+        if self._base.supervisor is not None:
+            found["supervisor"] = self._base.supervisor.pid
+        if driven is not None and isinstance(driven.guarded.guard, GuardClient):
+            with contextlib.suppress(LinkError):
+                found["guard"] = driven.guarded.guard.pid
+        if self.recorded is not None:
+            found["recorder"] = self.recorded.process.pid
+        return found
