@@ -65,6 +65,9 @@ class HalfArithmeticEngine:
     def shape(self) -> StepShape:
         return self._shape
 
+    def close(self) -> None:
+        """All of it is in this process."""
+
     def reset(self) -> None:
         self._states = {
             f"state_{i}": np.zeros((1, n), np.float32) for i, n in enumerate(self._shape.state_lengths)

@@ -39,6 +39,7 @@ class DecodeChain:
 
     An intent rests on the sample that it names, and is there once the delay line of channel health let that leave.
     `health` and `decision` None take the bundle's own settings. Others serve a comparison, or are a wearer's own.
+    `engine` is what runs the network (decoder.engines.NAMES); `close` ends it where it is a process of its own.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class DecodeChain:
         on_event: Callable[[ChainEvent], None] = lambda event: None,
         health: HealthSettings | None = None,
         decision: DecisionSettings | None = None,
+        engine: str = "auto",
     ) -> None:
         bundle.require_stream(info)
         manifest = bundle.manifest
@@ -60,7 +62,7 @@ class DecodeChain:
             on_event,
         )
         self._normalisation = bundle.normalisation
-        self._engine = engines.load(bundle.step_graph)
+        self._engine = engines.load(bundle.step_graph, engine)
         _require_widths(bundle, self._engine.shape)
         self._bundle = bundle
         self._decision = self._deciding(decision or manifest.decision)
@@ -100,6 +102,10 @@ class DecodeChain:
                 raise
             raise NervehandError(f"the carried state of the network lacks part {error}") from None
         self._warm_from = warm_from
+
+    def close(self) -> None:
+        """Nothing is decoded any more."""
+        self._engine.close()
 
     def decide_by(self, settings: DecisionSettings) -> None:
         """Decide by these from the next hop on; what is smoothed and held goes on."""

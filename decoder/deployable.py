@@ -31,9 +31,10 @@ class Decoder:
         bundle: Bundle,
         info: StreamInfo,
         listener: Callable[[ChainEvent], None] = lambda event: None,
+        engine: str = "auto",
     ) -> None:
         self.bundle, self.listener = bundle, listener
-        self.chain = DecodeChain(bundle, info, lambda event: self.listener(event))
+        self.chain = DecodeChain(bundle, info, lambda event: self.listener(event), engine=engine)
         self.is_warming = True
         self.is_timed = False
         self._rate_hz, self._costs = info.rate_hz, np.zeros(COSTS)
@@ -97,7 +98,13 @@ class Decoder:
 
 
 def candidate(
-    bundle: Bundle, info: StreamInfo, deployed: Bundle, *, most_delay: int, any_wearer: bool = False
+    bundle: Bundle,
+    info: StreamInfo,
+    deployed: Bundle,
+    *,
+    most_delay: int,
+    any_wearer: bool = False,
+    engine: str = "auto",
 ) -> Decoder:
     """A decoder that may run beside `deployed`, its kernels compiled; takes long, so not where it decodes.
 
@@ -125,13 +132,15 @@ def candidate(
             "fit it with a shorter one"
         )
     compile_kernels(bundle, info)
-    made = Decoder(bundle, info)
+    made = Decoder(bundle, info, engine=engine)
     if made.chain.front_end.delay > most_delay:
         raise NervehandError(
             f"its delay line takes {made.chain.front_end.delay} samples, this run at most {most_delay}: start a run "
             "with this decoder"
         )
-    share = hop_share(Decoder(bundle, info), info)
+    tried = Decoder(bundle, info, engine=engine)
+    share = hop_share(tried, info)
+    tried.chain.close()
     if share >= TOO_SLOW:
         raise NervehandError(
             f"it takes {share:.0%} of a hop on this machine, less than {TOO_SLOW:.0%} is needed: use a smaller network"

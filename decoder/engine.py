@@ -49,6 +49,9 @@ class Engine(Protocol):
         k is n, or less where an answer is not finite, which is then the last: the state is `reset` before more.
         """
 
+    def close(self) -> None:
+        """Nothing is asked any more: end what is outside of this process."""
+
 
 def step_shape(inputs: dict[str, list[int]], outputs: dict[str, list[int]]) -> StepShape:
     """The shape of a step graph from the names and sizes of its inputs and outputs, dynamic sizes given as -1.

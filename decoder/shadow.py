@@ -332,6 +332,7 @@ class Shadows:
     ) -> None:
         one = self._beside.pop(role, None)
         if one is not None:
+            one.decoder.chain.close()
             self._tell(sample_index, kind, f"runs in shadow no more: {why}", who, one.decoder)
 
     def _refuse(

@@ -195,6 +195,11 @@ def _stream(settings: BenchSettings) -> tuple[StreamInfo, FrontEndChoice]:
     return info, default_front_end(info, settings.hop_ms / 1e3, settings.band)
 
 
+def bench_stream(settings: BenchSettings) -> StreamInfo:
+    """The stream that such a bundle is for."""
+    return _stream(settings)[0]
+
+
 def bench_bundle(settings: BenchSettings, network: StepNetwork) -> tuple[Bundle, StreamInfo]:
     """A complete bundle for a nerve stream of this size, with the network's random weights."""
     info, choice = _stream(settings)

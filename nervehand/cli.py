@@ -297,6 +297,18 @@ def bench(
     port: Annotated[
         bool, typer.Option("--port", help="What a port and its clients cost the loop that decodes instead.")
     ] = False,
+    engines: Annotated[
+        bool, typer.Option("--engines", help="Every engine for the network that this machine has instead.")
+    ] = False,
+    daemon: Annotated[
+        bool, typer.Option("--daemon", help="The daemon as it is worn, in real time, instead.")
+    ] = False,
+    seconds: Annotated[
+        float, typer.Option(help="How long --daemon runs.", min=10.0, callback=finite)
+    ] = 600.0,
+    bundle: Annotated[
+        Path | None, typer.Option("--bundle", metavar="DECODER.nhb", help="The decoder of --engines.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Compute per hop by stage beside its baselines, hot (back to back) and paced (one hop at a time)."""
@@ -315,8 +327,18 @@ def bench(
 
         run_bench_port(runs, as_json=as_json)
         return
+    if daemon:
+        from nervehand.bench_daemon import run_bench_daemon
+
+        run_bench_daemon(hop, network, seconds, as_json=as_json)
+        return
     # One thread for ours and for every baseline; NumPy's library reads this when it loads.
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    if engines:
+        from nervehand.bench_engines import run_bench_engines
+
+        run_bench_engines(bundle, network, runs, as_json=as_json)
+        return
     from nervehand.bench import run_bench
 
     run_bench(channels, rate, hop, network, runs, band, as_json=as_json)

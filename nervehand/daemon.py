@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -21,6 +22,7 @@ from functools import partial
 from pathlib import Path
 
 from decoder.bundle import Bundle
+from decoder.decision import DecisionSettings
 from decoder.deployable import Decoder
 from decoder.recording.keeper import KeepSettings
 from decoder.recording.link import recorder_process
@@ -31,6 +33,7 @@ from firmware_bridge.buffered import BufferedSource
 from firmware_bridge.errors import LinkError, NervehandError, StreamMismatchError
 from firmware_bridge.guard_client import GuardClient
 from firmware_bridge.guard_settings import RealTimeSettings
+from firmware_bridge.guard_sockets import running as running_guards
 from firmware_bridge.notify import Heartbeat, Notifier, watchdog_s
 from firmware_bridge.port.tls_files import TlsFiles
 from firmware_bridge.realtime import RealTime, make_real_time
@@ -57,6 +60,10 @@ WRONG = 2
 """Exit status where starting again is no use."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 5.0
 """Before a source that is not there is looked for again."""
+COMPILE_S = 180.0
+"""What a first start on a small machine may take, where kernels are compiled."""
+GUARD_ENDS_S = 60.0
+"""A guard gives a link that is down 30 s to come back, and the hand the time to reach rest."""
 MIB = 1 << 20
 
 logger = logging.getLogger(__name__)
@@ -109,6 +116,9 @@ def run_daemon(
         driven_hand, acknowledgement, grips = hand_driven(
             config.hand, _guard_options(config), bundle.manifest.gestures, config.arming.arm_as
         )
+        if config.hand.address != "none":
+            _await_guard(config.guard_name, notifier, status)
+        notifier.extend(COMPILE_S)
         check = LiveCheck() if config.is_checked else None
         who = config.arming.arm_as or config.name
 
@@ -138,7 +148,7 @@ def run_daemon(
             served=_served(config, intend, grips),
             recorded=_recorder(config, source.info, bundle, status), backlog=buffered,
             restart_after_s=config.overload.restart_after_s, decide=reloads.decide,
-            working=heartbeat.working, beside=beside,
+            engine=config.decoder.engine, working=heartbeat.working, beside=beside,
         )  # fmt: skip
         if check is not None and check.failure:
             raise NervehandError(f"{check.failure} (or have it overridden: arming.override_check)")
@@ -268,9 +278,10 @@ def _recorder(
     )  # fmt: skip
 
     def header_of(decoder: Decoder) -> Header:
-        return header_for(info, decoder)
+        return header_for(info, decoder.bundle, decoder.decision)
 
-    with recorder_process(settings, header_for(info, Decoder(bundle, info))) as (sender, process):
+    first = header_for(info, bundle, config.decision_for(bundle))
+    with recorder_process(settings, first) as (sender, process):
         status.recorded = Recorded(sender, process)
         recorder = LiveRecorder(sender, header_of=header_of, sender=sender)
         try:
@@ -280,22 +291,38 @@ def _recorder(
             recorder.close(failing=True)
 
 
-def header_for(info: StreamInfo, decoder: Decoder) -> Header:
-    """Of a recording of that stream, decided by that decoder."""
-    manifest, bundle = decoder.bundle.manifest, decoder.bundle
-    own = {name: float(value) for name, value in asdict(decoder.decision).items()}
+def header_for(info: StreamInfo, bundle: Bundle, decision: DecisionSettings) -> Header:
+    """Of a recording of that stream, decided by that decoder and these settings."""
+    manifest = bundle.manifest
+    own = {name: float(value) for name, value in asdict(decision).items()}
     return Header(
         info=info,
         meta=SessionMeta("live", manifest.subject, manifest.side, array=manifest.array),
         gesture_names=manifest.gestures,
         output_names=tuple(output.name for output in manifest.outputs),
         bundle=bundle.sha256,
-        decision=None if decoder.decision == manifest.decision else own,
+        decision=None if decision == manifest.decision else own,
     )
+
+
+def _await_guard(name: str, notifier: Notifier, status: DaemonStatus) -> None:
+    """A guard of before that still releases the hand has the time to end. LinkError where it does not."""
+    end_s = time.monotonic() + GUARD_ENDS_S
+    while name in running_guards():
+        if time.monotonic() > end_s:
+            raise LinkError(
+                f"a guard called {name} runs and does not end: stop what started it, or name this one"
+            )
+        status.waits_for = f"the guard {name} of before, which brings the hand to rest"
+        notifier.extend(GUARD_ENDS_S)
+        time.sleep(0.1)
+    status.waits_for = ""
 
 
 def main() -> int:
     """As the supervisor starts it."""
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)  # until somebody answers them
     parser = argparse.ArgumentParser(description="The engine of a daemon; `nervehand run` starts it.")
     parser.add_argument("--config", type=Path)
     parser.add_argument("--seconds", type=float)

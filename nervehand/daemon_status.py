@@ -223,6 +223,7 @@ class DaemonStatus:
             restarts=live.restarts,
             backlog_s=None if self.buffered is None else round(self.buffered.backlog_s, 4),
             is_warming=live.is_warming,
+            engine=live.engine,
             gesture=live.gesture,
         )
 

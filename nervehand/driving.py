@@ -61,6 +61,7 @@ def drive_hand(
     backlog: Backlog | None = None,
     restart_after_s: float = 10.0,
     decide: Decide | None = None,
+    engine: str = "auto",
     working: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
     beside: Callable[[Driven], contextlib.AbstractContextManager[None]] | None = None,
 ) -> LiveSummary:
@@ -77,7 +78,7 @@ def drive_hand(
     `first_sample`, int16 where `scale_uv` is given. What `source_log` hears of the source is recorded and shown.
 
     `served` serves it at a port while it runs. `recorded` makes a recorder in place of `record`. `backlog`,
-    `restart_after_s` and `decide` are LiveRun's. `working` is entered around the work on each block. `beside` lasts
+    `restart_after_s`, `engine` and `decide` are LiveRun's. `working` is entered around the work on each block. `beside` lasts
     as long as the loop, and is given all that takes part.
 
     Ctrl-C, SIGTERM and a terminal that closes end the run early, with a release. Raises LinkError where the hand
@@ -120,7 +121,7 @@ def drive_hand(
             live = LiveRun(
                 title, source, bundle, guard, guarded.hand, shown, cue_at, on_intents,
                 who if is_rearmed else "", recorder, at_work, pre_use, port, backlog=backlog,
-                restart_after_s=restart_after_s, decide=decide,
+                restart_after_s=restart_after_s, decide=decide, engine=engine,
             )  # fmt: skip
             listeners.listen(live.gate_event, live.sent, live.moved)
             if source_log is not None:

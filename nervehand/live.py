@@ -30,6 +30,7 @@ from firmware_bridge.port import Port
 from firmware_bridge.stream import SignalBlock, Source
 from firmware_bridge.supervised import SourceEvent
 from nervehand.gate_words import LATCHED, GateWords
+from nervehand.gathering import Gathering
 from nervehand.guarding import HandView
 from nervehand.latency import Arrivals
 from nervehand.live_summary import STAGES, LiveSummary
@@ -111,6 +112,7 @@ class LiveRun:
         backlog: Backlog | None = None,
         restart_after_s: float = 10.0,
         decide: Decide | None = None,
+        engine: str = "auto",
     ) -> None:
         self._pre_use = pre_use or Overridden(armed_by)
         self._working = working
@@ -128,9 +130,13 @@ class LiveRun:
         self._cue_at, self._on_intents, self._armed_by = cue_at, on_intents, armed_by
         self._recorder = recorder
         self._port = port
+        self._gathering = Gathering(1, 0)
+        self._newest_arrival_ns = 0
         self._newest: Intents | None
         self._probabilities: list[float]
-        self._deploy(self.adapted(Decoder(bundle, source.info)))
+        self.engine = engine
+        """What runs the network (decoder.engines.NAMES)."""
+        self._deploy(self.adapted(Decoder(bundle, source.info, engine=engine)))
         self.shadows = Shadows(self._decoder, source.info, self._shadow_event, rules, self._obstacle)
         """The decoders beside the one that is deployed."""
         self.shadow_states: tuple[ShadowState, ...] = ()
@@ -178,8 +184,7 @@ class LiveRun:
     @property
     def newest_arrival_ns(self) -> int:
         """When the newest block came (host); 0 before the first."""
-        block = self._last_block
-        return 0 if block is None else block.arrival_ns
+        return self._newest_arrival_ns
 
     @property
     def is_warming(self) -> bool:
@@ -251,12 +256,15 @@ class LiveRun:
                     raise
         finally:
             self._source.close()
+            for one in self.shadows.decoders:
+                one.chain.close()
             gc.unfreeze()
         self.take_told()
         return self._summary(self._elapsed_s())
 
     def source_event(self, event: SourceEvent) -> None:
         """Record and show at once what happened to the source; blocks may not come for a while."""
+        self._work_off()
         self._notice, self._noticed_ns = f"source {event.kind}: {event.text}", time.monotonic_ns()
         self._source_is_lost = event.kind == "lost"
         if self._recorder is not None:
@@ -310,25 +318,40 @@ class LiveRun:
         for block in self._source.blocks():
             if stop.is_set():
                 return
-            with self._working():
-                while self._inbox:
-                    self._inbox.popleft()()
-                if self._backlog is not None and self._backlog.backlog_s > self._restart_after_s:
-                    self._leave_out([block, *self._backlog.take_waiting()])
-                else:
-                    self._decode(block)
-                self._watch(block)
+            self._arrivals.add(block)
+            self._newest_arrival_ns = block.arrival_ns
+            for ready in self._gathering.add(block):
+                self._work(ready)
+            if self._port is not None:  # after the command
+                self._port.samples(block)
+        self._work_off()
 
-    def _leave_out(self, blocks: list[SignalBlock]) -> None:
+    def _work(self, block: SignalBlock) -> None:
+        with self._working():
+            while self._inbox:
+                self._inbox.popleft()()
+            if self._backlog is not None and self._backlog.backlog_s > self._restart_after_s:
+                self._leave_out(block, self._backlog.take_waiting())
+            else:
+                self._decode(block)
+            self._watch(block)
+
+    def _work_off(self) -> None:
+        """What waits for its hop to be complete, which may not come."""
+        for block in self._gathering.rest():
+            self._work(block)
+
+    def _leave_out(self, block: SignalBlock, waiting: list[SignalBlock]) -> None:
         """Record what came too long ago to be of use; the decoder begins anew behind it."""
         if self._left_out_from is None:
-            self._left_out_from = blocks[0].first_sample
-        for block in blocks:
-            self._count(block)
-            if self._port is not None:
-                self._port.samples(block)
+            self._left_out_from = block.first_sample
+        for one in (block, *waiting):
+            self._count(one)
             if self._recorder is not None:
-                self._recorder.samples(block)
+                self._recorder.samples(one)
+        if self._port is not None:
+            for one in waiting:
+                self._port.samples(one)
 
     def _count(self, block: SignalBlock) -> None:
         self.samples += block.n_samples
@@ -344,13 +367,10 @@ class LiveRun:
         if not self._next_moment:
             self._moment()
             self._next_moment = block.first_sample + round(MOMENT_S * self._source.info.rate_hz)
-        self._arrivals.add(block)
         intents = self._decoder.process(block)
         if len(intents):
             self._act(block, intents)
         self.take_told()
-        if self._port is not None:
-            self._port.samples(block)
         if self._recorder is not None:  # after the command, so that a slow disk delays none
             self._recorder.block(block, intents, self._chain.front_end)
         if not self.shadows.is_idle:
@@ -371,6 +391,7 @@ class LiveRun:
         self._newest, self._probabilities = None, []  # of another one, perhaps with other gestures
         delay_s = self._chain.front_end.delay / self._source.info.rate_hz
         self._late_ns = round((LATE_HOPS * decoder.bundle.hop_s + delay_s) * 1e9)
+        self._gathering.for_hops(decoder.bundle.hop_raw_samples, self._chain.front_end.delay)
 
     def _obstacle(self) -> str:
         """What speaks against another decoder now, beside what that one does itself."""

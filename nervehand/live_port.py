@@ -233,7 +233,7 @@ class PortRequests:
             self._require_names(bundle)
             made = candidate(
                 bundle, owner.info, owner.live.bundle, most_delay=owner.live.most_delay,
-                any_wearer=bool(overridden_by),
+                any_wearer=bool(overridden_by), engine=owner.live.engine,
             )  # fmt: skip
         except NervehandError as error:
             request.refuse(str(error))

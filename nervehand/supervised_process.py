@@ -191,6 +191,11 @@ class SupervisedProcess:
         self._is_reloading = True
         self._reload_now()
 
+    def pass_on(self, number: signal.Signals) -> None:
+        """A signal, where it is ready for one."""
+        if self.state is State.RUNNING and (self.vigil is None or self.vigil.is_ready):
+            self._signal(number)
+
     def end(self, now_s: float, end_s: float | None = None) -> None:
         """Let it end in order, within `end_s` (as `times` says if not given), and do not start it again."""
         if self._is_ending:

@@ -32,7 +32,9 @@ BUSY_LOOK_S = 0.05
 """The same while a process is about to end or to start."""
 COMPANION_END_S = 5.0
 NAME, LOGGER = "supervisor", "nervehand.supervising"
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP, signal.SIGCHLD)
+SIGNALS = (
+    signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP, signal.SIGCHLD,
+)  # fmt: skip
 UNSET: Mapping[str, str | None] = dict.fromkeys(("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"))
 
 
@@ -87,7 +89,7 @@ def supervise(
     watchdog; where one ends with such a status, it stays away and the engine goes on.
 
     SIGTERM and SIGINT end it in order, and so does SIGHUP where a terminal is the standard input; else SIGHUP reloads
-    the engine's configuration, as SIGUSR1 does. NervehandError where there is no folder for the engine's messages.
+    the engine's configuration, as SIGUSR1 does; SIGUSR2 is passed on. NervehandError where there is no folder for the engine's messages.
     """
     with _told_signals() as told, NotifySocket(folder()) as heard:
         return _Supervision(
@@ -159,6 +161,8 @@ class _Supervision:
             self._stop()
         elif number in (signal.SIGUSR1, signal.SIGHUP) and not self._is_ending:
             self._engine.reload()
+        elif number == signal.SIGUSR2:
+            self._engine.pass_on(signal.SIGUSR2)
 
     def _stop(self) -> None:
         self._is_ending = True

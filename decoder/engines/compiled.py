@@ -33,6 +33,9 @@ class CompiledEngine:
         for place, saved in zip(self._program.states, state, strict=True):
             self._at(place)[:] = saved[0]
 
+    def close(self) -> None:
+        """All of it is in this process."""
+
     def process(self, z: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         program, shape = self._program, self.shape
         if z.ndim != 2 or z.shape[1] != shape.n_features:

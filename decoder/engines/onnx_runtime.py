@@ -53,6 +53,9 @@ class OnnxRuntimeEngine:
         for mine, saved in zip(self._states[self._turn], state, strict=True):
             mine[:] = saved
 
+    def close(self) -> None:
+        """All of it is in this process."""
+
     def process(self, z: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         outputs = np.empty((len(z), self._shape.n_outputs), np.float32)
         probabilities = np.empty((len(z), self._shape.n_gestures), np.float32)

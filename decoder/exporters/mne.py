@@ -153,15 +153,15 @@ def _values(cut: Cut, storage: _Storage, start: int, stop: int) -> NDArray[np.fl
     """All channels (k, rows) in volts, the truth's own units, and the digital lines as a number."""
     rows = cut.rows(start, stop).astype(np.float64).T
     if storage.form == "short":
-        # It is divided by the same factor again and cut off towards 0: a quarter of a count keeps it the same count.
-        rows = (rows + np.sign(rows) * 0.25) * storage.volts
+        # Divided by it again and cut off towards 0 when saved: exact, for a count and a float32 have 40 bits together.
+        rows = rows * storage.volts
     else:
         rows = np.where(np.isfinite(rows), rows, 0.0) * (
             (cut.header.scale_uv if cut.is_integer else 1.0) * 1e-6
         )
     rest = [cut.truth(start, stop).T.astype(np.float64)]
     if cut.digital is not None:
-        rest.append(cut.lines(start, stop)[None].astype(np.float64) + 0.25 * (storage.form == "short"))
+        rest.append(cut.lines(start, stop)[None].astype(np.float64))
     return np.concatenate([rows, *rest])
 
 

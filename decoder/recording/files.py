@@ -14,6 +14,7 @@ from pathlib import Path
 from decoder.recording.messages import Pin
 from decoder.session.journal import journal_of
 from decoder.session.reader import tail_of
+from decoder.session.settle import is_unsettled
 from firmware_bridge.errors import NervehandError
 
 MIB = 1 << 20
@@ -43,7 +44,7 @@ def kept_in(folder: Path, name: str) -> list[Kept]:
         if match is None:
             continue
         n_bytes = sum(_size(one) for one in (path, tail_of(path), journal_of(path)))
-        found.append(Kept(path, int(match[1]), n_bytes, pin_of(path).exists(), tail_of(path).exists()))
+        found.append(Kept(path, int(match[1]), n_bytes, pin_of(path).exists(), is_unsettled(path)))
     return sorted(found, key=lambda one: (one.number, one.path.name))
 
 
@@ -80,6 +81,8 @@ def remove(one: Kept) -> None:
     """Take it away. NervehandError where that cannot be."""
     try:
         one.path.unlink()
+        for beside in (tail_of(one.path), journal_of(one.path)):  # of one that is kept beside what was recovered
+            beside.unlink(missing_ok=True)
     except OSError as error:
         raise NervehandError(
             f"{one.path}: cannot be removed ({error.strerror}): see to the folder's permissions"

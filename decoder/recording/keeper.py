@@ -41,7 +41,8 @@ class KeepSettings:
 
     A new file begins after `rotate_bytes` or `rotate_s` seconds of samples. Together they take `budget_bytes`: the
     oldest that nobody pinned goes first. `ring_s`: who was not pinned goes once it is older than that; None keeps all
-    that the budget allows. Recording stops where less than `reserve_bytes` would stay free. `path` is the one file of a
+    that the budget allows. Recording stops where less than `reserve_bytes` would stay free. What is older than
+    `flush_s` survives a kill, what is older than `sync_s` a power cut. `path` is the one file of a
     run that is recorded as a whole; the ones that must follow it, where the decoder changes, get a number.
     """
 
@@ -53,6 +54,7 @@ class KeepSettings:
     reserve_bytes: int = 256 * MIB
     ring_s: float | None = None
     flush_s: float = 0.1
+    sync_s: float = 5.0
     path: str | None = None
 
 
@@ -113,6 +115,7 @@ class Keeper:
         self._why = ""
         self._lost = 0
         self._is_full = False
+        self._synced = 0  # the sample before which all is on the disk
         self.flushed = 0
         """The newest message of which all is written."""
 
@@ -138,6 +141,9 @@ class Keeper:
                 self._samples += block.n_samples
                 if self._files:
                     self._files[-1].end = block.first_sample + block.n_samples
+                if block.first_sample + block.n_samples - self._synced >= self._settings.sync_s * self._rate_hz:
+                    self._synced = block.first_sample + block.n_samples
+                    self._write(lambda writer: writer.sync())
         elif kind is Kind.PIN:
             self._pin(messages.decode_pin(message.payload))
         elif self._writer is not None:
@@ -264,6 +270,7 @@ class Keeper:
             logger.warning("recording goes on: %s", path)
         self._why, self._is_full = "", False
         self._begun += 1
+        self._synced = block.first_sample
         self._files.append(_Recorded(path, block.first_sample, block.first_sample))
         if self._moment.state:
             snapshot = Event(block.first_sample, EventKind.SNAPSHOT, len(self._moment.state))

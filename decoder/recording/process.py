@@ -35,8 +35,8 @@ LOOK_S = 0.02
 """How often the ring is looked at: with what is written each 0.1 s, the most that is lost where all are killed."""
 REPORT_S = 0.5
 FLUSH_S = 0.1
-SETTLE_AGAIN_S = 60.0
-"""A recording that could not be settled is tried again so much later."""
+SETTLE_AGAIN_S, LONGEST_SETTLE_AGAIN_S = 60.0, 3600.0
+"""A recording that could not be settled is tried again so much later, doubled each time."""
 NICENESS = 5
 CREATE_S = 120.0
 """How long a file may take to be made, on a machine that does other things too."""
@@ -74,13 +74,13 @@ class Settler:
     def __init__(self) -> None:
         self._waiting: list[Path] = []
         self._running: subprocess.Popen[bytes] | None = None
-        self._failed_s: dict[Path, float] = {}
+        self._failed: dict[Path, tuple[float, float]] = {}  # when, and for how long it is left alone
         self._now: Path | None = None
 
     def add(self, path: Path) -> None:
         """That one too, unless it failed a moment ago."""
-        failed_s = self._failed_s.get(path)
-        if failed_s is not None and time.monotonic() - failed_s < SETTLE_AGAIN_S:
+        failed_s, wait_s = self._failed.get(path, (0.0, 0.0))
+        if time.monotonic() - failed_s < wait_s:
             return
         if path != self._now and path not in self._waiting:
             self._waiting.append(path)
@@ -89,15 +89,21 @@ class Settler:
         """Start the next one where none is under way; whether anything is left to do."""
         if self._running is not None and self._running.poll() is not None:
             if self._running.returncode and self._now is not None:
-                self._failed_s[self._now] = time.monotonic()
+                self._has_failed(self._now)
             self._running = self._now = None
         if self._running is None and self._waiting:
             self._now = self._waiting.pop(0)
             self._running = _settling([self._now])
             if self._running is None:
-                self._failed_s[self._now] = time.monotonic()
+                self._has_failed(self._now)
                 self._now = None
         return self._running is not None or bool(self._waiting)
+
+    def _has_failed(self, path: Path) -> None:
+        _, wait_s = self._failed.get(path, (0.0, 0.0))
+        self._failed[path] = (
+            time.monotonic(), min(max(2 * wait_s, SETTLE_AGAIN_S), LONGEST_SETTLE_AGAIN_S),
+        )  # fmt: skip
 
     def leave(self) -> None:
         """Have the rest done by one that goes on without this process; what it does not get to, the next start does."""

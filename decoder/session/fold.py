@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from decoder.session.journal import journal_of, read_journal
 from decoder.session.layout import NOTES_PATH, Header, streams
-from decoder.session.reader import read_open, tail_of
-from decoder.session.sidecar import Mark, set_mark
+from decoder.session.reader import open_file, read_header, read_open, tail_of
+from decoder.session.sidecar import Mark, mark_in, set_mark
 from decoder.session.writer import RESERVE_BYTES, fill_tables, make_regular, sync_folder
 from firmware_bridge.errors import NervehandError
 
@@ -68,6 +68,18 @@ def fold(path: Path, header: Header) -> None:
 def is_folded(file: h5py.File) -> bool:
     """Whether a file that was closed is a session already: its journal's notes are in it, or there were none."""
     return NOTES_PATH not in file or len(file[f"{NOTES_PATH}/id"]) > 0
+
+
+def is_in_place(path: Path) -> bool:
+    """Whether the session has taken the recording's place already, and only a tail was left behind."""
+    try:
+        if mark_in(tail_of(path)) == Mark.OPEN:
+            return False
+        with open_file(path) as file:
+            read_header(file)
+            return is_folded(file)
+    except (NervehandError, OSError, KeyError, RuntimeError):
+        return False
 
 
 def free_bytes(path: Path) -> int:

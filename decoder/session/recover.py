@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decoder.session.contents import Verified, read_stream
+from decoder.session.fold import is_in_place
 from decoder.session.journal import journal_of, read_journal, read_lines
 from decoder.session.layout import SIGNAL_PATH, TRUTH_PATH, Header
-from decoder.session.model import Gap, Session
+from decoder.session.model import Gap, Session, received_spans
 from decoder.session.places import PlacedFile, places_of
-from decoder.session.reader import naming, read_header, read_open, tail_of
+from decoder.session.reader import naming, open_file, read_header, read_open, tail_of
 from decoder.session.recorder import LANES, stream_crc
 from decoder.session.sidecar import FlushRecord, Tail, read_tail
 from decoder.session.unclosed import UnclosedFile
@@ -104,12 +105,19 @@ def salvage(path: Path) -> Iterator[Salvage]:
     tail = read_tail(tail_of(path), len(LANES))
     with ExitStack() as opened:
         try:
-            found = _salvaged(path, tail, opened)
+            found = _whole(path, opened) if is_in_place(path) else _salvaged(path, tail, opened)
         except NervehandError as error:
             raise naming(path, error) from None
         except (KeyError, OSError, ValueError, TypeError, IndexError, RuntimeError) as error:
             raise NervehandError(f"{path}: cannot be recovered ({error}): its structure is damaged") from None
         yield found
+
+
+def _whole(path: Path, opened: ExitStack) -> Salvage:
+    """Of one that is a session already, and only its tail was left behind."""
+    session = read_open(opened.enter_context(open_file(path)), path)
+    spans = tuple(received_spans(session))
+    return Salvage(session, sum(stop - start for start, stop in spans), spans, (), 0)
 
 
 def _salvaged(path: Path, tail: Tail, opened: ExitStack) -> Salvage:
@@ -127,7 +135,7 @@ def _salvaged(path: Path, tail: Tail, opened: ExitStack) -> Salvage:
     session = read_open(file, path, verified=part, header=header)
     if session.truth is not None:
         for gap in session.gaps:
-            session.truth[gap.start - session.first_sample : gap.stop - session.first_sample] = np.nan
+            session.truth[gap.start - session.first_sample : gap.stop - session.first_sample] = 0
     damaged = tuple(span for span, ok in judged if not ok)
     return Salvage(session, tail.received + tail.on_its_way, spans, damaged, damaged_notes)
 

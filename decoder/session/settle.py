@@ -17,7 +17,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from decoder.session.fold import fold, is_folded
+from decoder.session.fold import fold, is_in_place
 from decoder.session.journal import journal_of
 from decoder.session.reader import open_file, read_header, tail_of
 from decoder.session.recorded import Note
@@ -58,16 +58,15 @@ def settle(path: Path) -> str:
 
 
 def _settled(path: Path) -> str:
-    try:
-        with open_file(path) as file:
-            header, is_whole = read_header(file), is_folded(file)
-    except (NervehandError, OSError, KeyError, RuntimeError):  # it was cut off
-        return _recovered(path)
-    mark = mark_in(tail_of(path))
-    if is_whole and mark != Mark.OPEN:  # it is in its place already
+    if is_in_place(path):
         _clear(path)
         return f"{path}: was whole"
-    if mark != Mark.CLOSED:  # a power cut came while it was being closed
+    if mark_in(tail_of(path)) != Mark.CLOSED:
+        return _recovered(path)
+    try:
+        with open_file(path) as file:
+            header = read_header(file)
+    except (NervehandError, OSError, KeyError, RuntimeError):  # something else has damaged it
         return _recovered(path)
     fold(path, header)
     return f"{path}: closed"

@@ -123,7 +123,7 @@ class Client:
 
     def take(self, received: bytes) -> Iterator[tuple[dict[str, object], bytes]]:
         """What it sent; yields what the owner is to answer. Who sends nonsense is told so, and cut off."""
-        if self.ended_s is not None or self._refusal:
+        if self.ended_s is not None:
             return
         self._reader.feed(received)
         try:

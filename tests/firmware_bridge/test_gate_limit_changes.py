@@ -29,8 +29,8 @@ def limit(
     return [(event.kind, event.text, event.who) for event in events]
 
 
-def changed(rig: Rig, limits: GateLimits) -> None:
-    assert [kind for kind, _, _ in limit(rig, limits)] == ["limits"]
+def changed(rig: Rig, limits: GateLimits, hand: HandCapabilities = HAND) -> None:
+    assert [kind for kind, _, _ in limit(rig, limits, hand=hand)] == ["limits"]
     assert rig.gate.limits is limits
 
 
@@ -126,8 +126,8 @@ def test_more_than_the_hand_can_do_is_refused_whole_with_the_value_and_the_hands
 
 def test_all_that_the_hand_can_do_is_allowed_and_less() -> None:
     rig = Rig(replace(GateLimits.for_hand(SMALL), upper=0.0, max_speed_per_s=0.1, max_command_rate_hz=10.0))
-    changed(rig, GateLimits.for_hand(SMALL))
-    changed(rig, replace(GateLimits.for_hand(SMALL), lower=0.0))
+    changed(rig, GateLimits.for_hand(SMALL), SMALL)
+    changed(rig, replace(GateLimits.for_hand(SMALL), lower=0.0), SMALL)
 
 
 def test_other_grips_are_refused_whether_limits_change_or_not() -> None:
@@ -152,7 +152,7 @@ def test_a_narrower_range_is_entered_at_the_speed_limit_without_a_jump(accelerat
     way = places(rig, 150, 0.9)
     assert way[-1] == 0.5
     steps = -np.diff(way)
-    assert 0 <= steps.min()
+    assert steps.min() >= 0
     assert steps.max() <= 0.005 + 1e-6
     if math.isinf(acceleration):
         assert steps[0] == pytest.approx(0.005, abs=1e-6)

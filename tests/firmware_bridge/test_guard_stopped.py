@@ -81,19 +81,21 @@ def watchdog_after_the_last_target(trace: Sequence[Traced]) -> float | None:
 def test_an_ability_hand_on_a_wire_leaves_for_its_own_mode_and_opens(tmp_path: Path) -> None:
     device = AbilityDevice(time.monotonic_ns())
     limits = GateLimits.for_hand(ability_hand.CAPABILITIES)
-    with PtyHand(device, tmp_path / "port", 460800) as emulator:
-        with GuardClient(settings(f"ability_hand:{emulator.port}", limits)) as guard:
-            wait_for(lambda: flexed(guard))
-            assert device.body.positions_deg[1] > 40
-            with standing_still(guard):
-                wait_for(lambda: watchdog_after_the_last_target(device.trace.entries) is not None)
-                wait_for(lambda: device.body.positions_deg[:4].max() < 20)
-                after_s = watchdog_after_the_last_target(device.trace.entries)
-                assert after_s is not None
-                assert after_s >= 0.3  # ICD 1.8, section 3, and no frame came after
-                assert not device.obeys
-                wait_for(lambda: guard.hand.link is LinkState.LOST)
-            wait_for(lambda: guard.hand.link is LinkState.CONNECTED)
+    with (
+        PtyHand(device, tmp_path / "port", 460800) as emulator,
+        GuardClient(settings(f"ability_hand:{emulator.port}", limits)) as guard,
+    ):
+        wait_for(lambda: flexed(guard))
+        assert device.body.positions_deg[1] > 40
+        with standing_still(guard):
+            wait_for(lambda: watchdog_after_the_last_target(device.trace.entries) is not None)
+            wait_for(lambda: device.body.positions_deg[:4].max() < 20)
+            after_s = watchdog_after_the_last_target(device.trace.entries)
+            assert after_s is not None
+            assert after_s >= 0.3  # ICD 1.8, section 3, and no frame came after
+            assert not device.obeys
+            wait_for(lambda: guard.hand.link is LinkState.LOST)
+        wait_for(lambda: guard.hand.link is LinkState.CONNECTED)
 
 
 def test_a_virtual_hand_over_bluetooth_opens(tmp_path: Path) -> None:

@@ -245,6 +245,15 @@ def test_a_place_outside_a_narrower_range_may_be_kept_and_is_left_inwards_only(
     assert path(made, sign * 0.9, 300)[-1] == 0.5 * sign
 
 
+@pytest.mark.parametrize("acceleration", [INF, 8.0])
+def test_what_has_been_left_on_the_way_inside_is_left_for_good(acceleration: float) -> None:
+    made = ramp(acceleration, start=0.9)
+    change(made, acceleration, -0.5, 0.5)
+    left = path(made, 0.0, 30)[-1]
+    assert left > 0.55
+    assert max(path(made, 0.9, 300)) == left
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_what_cannot_stop_before_a_bound_that_has_come_nearer_brakes_and_comes_back(sign: int) -> None:
     made = ramp(2.0)

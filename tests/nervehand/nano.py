@@ -34,10 +34,9 @@ class Nano:
 
 
 WITH_TLS = """
-from functools import partial
-from firmware_bridge.port import own_tls_files
+from firmware_bridge.port import own_tls_files, serving
 from nervehand import cli, live_port
-live_port.serving = partial(live_port.serving, tls=own_tls_files())
+live_port.serving = lambda *where, **more: serving(*where, **more | {"tls": own_tls_files()})
 cli.main()
 """
 

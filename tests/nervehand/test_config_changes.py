@@ -14,7 +14,7 @@ from tests.nervehand.configs import Keys, configs, put
 DEFAULTS = DaemonConfig()
 LIVE = {
     *(f"decision.{name}" for name in DecisionConfig.model_fields),
-    *(f"hand.limits.{name}" for name in LimitsConfig.model_fields),
+    *(f"hand.limits.{name}" for name in LimitsConfig.model_fields if name != "link_timeout_s"),
     *(f"hand.adjustments.{name}" for name in AdjustmentsConfig.model_fields),
 }
 """All that may change without a stop."""

@@ -20,7 +20,7 @@ from nervehand.screen import NoScreen, Snapshot
 from tests.nervehand.test_live import Prompt, WiredHand, bundle, subject
 
 
-def test_the_run_is_at_work_during_each_block_and_not_while_it_waits_for_the_next() -> None:
+def test_the_run_is_at_work_once_a_hop_is_there_and_not_while_it_waits_for_the_next_block() -> None:
     marks: list[str] = []
 
     @contextlib.contextmanager
@@ -41,7 +41,9 @@ def test_the_run_is_at_work_during_each_block_and_not_while_it_waits_for_the_nex
     with GuardLoop(gate, hand) as guard:
         prompt = Marked(subject(), 25, n_samples=1000, is_paced=False)
         LiveRun("t", prompt, bundle(), guard, hand, NoScreen(), working=working).run(threading.Event())
-    assert marks == ["block", "begins", "ends"] * 40
+    # Hops of 100 samples that leave a delay line of 20, in blocks of 25: with the 5th, the 9th... and at the end.
+    text = "".join({"block": ".", "begins": "(", "ends": ")"}[mark] for mark in marks)
+    assert text == "." * 5 + "()" + ("." * 4 + "()") * 8 + "." * 3 + "()"
 
 
 def test_a_hand_that_somebody_disarmed_stays_so_and_the_screen_says_who_asked() -> None:

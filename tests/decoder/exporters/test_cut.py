@@ -133,6 +133,18 @@ def test_plain_names_are_ascii_short_and_unique(names: list[str], most: int) -> 
     assert all(0 < len(name) <= most and name.isascii() and name.isprintable() for name in plain_)
 
 
+def test_a_label_that_holds_on_is_one_stretch_whatever_else_changes(tmp_path: Path) -> None:
+    labels, trial = np.zeros(400, np.int16), np.zeros(400, np.int32)
+    labels[100:200], trial[50:150], trial[150:400] = 1, 1, 2
+    session = replace(
+        plain("emg", 2, "int16", 1000.0, n=400), labels=labels, trial=trial, gesture_names=("rest", "a")
+    )
+    write_session(session, tmp_path / "s.nwb")
+    with open_cut(tmp_path / "s.nwb") as cut:
+        found = [(a.row, a.n) for a in annotations_of(cut) if a.text == "label/a"]
+    assert found == [(100, 100)]
+
+
 def test_masks_are_told_by_channel_also_where_they_begin_before_the_cut(tmp_path: Path) -> None:
     mask = np.array([[False, True], [True, True], [True, False], [False, False]])
     recorded = Recorded(health=HealthChanges(np.array([0, 100, 200, 250]), mask))

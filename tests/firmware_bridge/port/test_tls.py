@@ -148,6 +148,36 @@ def test_a_stop_does_not_wait_behind_what_the_same_client_sends() -> None:
         pushing.join()
 
 
+def test_what_a_server_that_stands_still_has_not_taken_is_not_said_to_be_sent() -> None:
+    with secret() as port, contextlib.closing(Link(port.address, shown(port), "me", PATIENCE_S)) as link:
+        beat = encoded({"kind": "beat"}, bytes(65_000))
+        link._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        os.kill(port.server_pid, signal.SIGSTOP)
+        try:
+
+            def send() -> None:
+                for _ in range(100_000):
+                    link.send_encoded(beat, 0.3)
+                    assert link._channel.waiting == 0
+
+            with pytest.raises(LinkError, match="takes nothing any more"):
+                send()
+        finally:
+            os.kill(port.server_pid, signal.SIGCONT)
+
+
+def test_half_a_frame_ends_the_link() -> None:
+    with secret() as port, contextlib.closing(Link(port.address, shown(port), "me", PATIENCE_S)) as link:
+        os.kill(port.server_pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(LinkError, match="takes nothing any more"):
+                link.send({"kind": "beat"}, bytes(15_000_000), 0.3)
+        finally:
+            os.kill(port.server_pid, signal.SIGCONT)
+        with pytest.raises(LinkError, match="is cut"):
+            link.send({"kind": "beat"})
+
+
 def test_a_server_that_is_killed_is_started_again_with_the_same_certificate() -> None:
     with secret() as port, answered_by(port, length), connected(port.address) as client:
         own_tls_files().key.unlink()  # what is served no longer depends on it
@@ -342,6 +372,17 @@ def test_before_the_handshake_is_over_nothing_is_sent_and_who_closes_is_heard_of
         )
         client.socket.close()
         assert server.receive(100) == b""
+
+
+def test_what_a_full_socket_does_not_take_is_not_taken_from_the_sender() -> None:
+    with channels(2048) as (server, client):
+        opened(server, client)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                server.socket.send(bytes(512))
+        with pytest.raises(BlockingIOError):
+            server.send(memoryview(b"stop"))
+        assert server.waiting == 0
 
 
 def test_one_changed_byte_ends_the_channel() -> None:
