@@ -38,6 +38,7 @@ CHANNELS, RATE_HZ = 16, 10_000.0
 BLOCK_S = 0.001
 PRIORITY = 50
 START_S = 120.0
+SETTLED_S = 30.0
 WARM_S = 5.0
 """Left out of what is counted of processors: the first seconds are of the start."""
 NAME = "bench"
@@ -81,7 +82,7 @@ def measure(hop_ms: float, network: str, seconds: float) -> dict[str, object]:
         (where / "bench.toml").write_text(
             f'name = "{NAME}"\n[source]\naddress = "serial:{where}/board"\n'
             f'[decoder]\nbundle = "bench.nhb"\n[recording]\nfolder = "recordings"\nreserve_mib = 64\n'
-            f"[hand.limits]\nmin_confidence = 0.0\n"  # what a network of random weights decides is followed, too
+            "[hand.limits]\nmin_confidence = 0.0\nrest_band = 1.0\n"  # a network of random weights is followed, too
             f'[port]\nlisten = "127.0.0.1:0"\n[realtime]\npriority = {PRIORITY}\n[log]\nlevel = "warning"\n'
         )
         environment = {**os.environ, "XDG_RUNTIME_DIR": str(where / "run")}
@@ -98,10 +99,18 @@ def measure(hop_ms: float, network: str, seconds: float) -> dict[str, object]:
             assert timer.stdout is not None
             floor = json.loads(timer.stdout.readline())
         steal = steal_between(before, _stat()) if before else None
+        _await_settled(where / "recordings")
     return found | {
         "floor": floor, "steal_share": steal, "hop_ms": hop_ms, "network": network, "seconds": seconds,
         "machine": machine(),
     }  # fmt: skip
+
+
+def _await_settled(folder: Path) -> None:
+    """The last recording is closed by a process that goes on after the recorder."""
+    end_s = time.monotonic() + SETTLED_S
+    while list(folder.glob("*.tail")) and time.monotonic() < end_s:
+        time.sleep(0.1)
 
 
 def _stat() -> str:

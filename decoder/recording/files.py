@@ -81,7 +81,10 @@ def remove(one: Kept) -> None:
     """Take it away. NervehandError where that cannot be."""
     try:
         one.path.unlink()
-        for beside in (tail_of(one.path), journal_of(one.path)):  # of one that is kept beside what was recovered
+        for beside in (
+            tail_of(one.path),
+            journal_of(one.path),
+        ):  # of one that is kept beside what was recovered
             beside.unlink(missing_ok=True)
     except OSError as error:
         raise NervehandError(

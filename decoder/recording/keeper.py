@@ -90,8 +90,9 @@ class _Recorded:
 class Keeper:
     """Takes messages in their order. One thread owns it.
 
-    `settle` is told of each recording that nobody writes any more. `make` makes a file at 0 rows. OSError and
-    RuntimeError come through where HDF5 fails in the middle of a file, which nothing in this process may touch again.
+    `settle` is told of each recording that nobody writes any more. `make` makes a file at 0 rows; a file that is full
+    goes on while `waits`. OSError and RuntimeError come through where HDF5 fails in the middle of a file, which
+    nothing in this process may touch again.
     """
 
     def __init__(
@@ -100,9 +101,11 @@ class Keeper:
         settle: Callable[[Path], None],
         *,
         make: Make = create,
+        waits: Callable[[], bool] = lambda: False,
         utc: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._settings, self._settle, self._make, self._utc = settings, settle, make, utc
+        self._waits = waits
         self._folder = Path(settings.folder)
         self._writer: SessionWriter | None = None
         self._moment: Moment | None = None
@@ -141,7 +144,10 @@ class Keeper:
                 self._samples += block.n_samples
                 if self._files:
                     self._files[-1].end = block.first_sample + block.n_samples
-                if block.first_sample + block.n_samples - self._synced >= self._settings.sync_s * self._rate_hz:
+                if (
+                    block.first_sample + block.n_samples - self._synced
+                    >= self._settings.sync_s * self._rate_hz
+                ):
                     self._synced = block.first_sample + block.n_samples
                     self._write(lambda writer: writer.sync())
         elif kind is Kind.PIN:
@@ -228,7 +234,7 @@ class Keeper:
 
     def _is_due(self) -> str:
         settings, writer = self._settings, self._writer
-        if settings.path is not None or writer is None or not self._files:
+        if settings.path is not None or writer is None or not self._files or self._waits():
             return ""
         mine = self._files[-1]
         ring_s = settings.ring_s

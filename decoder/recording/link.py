@@ -23,6 +23,8 @@ from firmware_bridge.plain import to_plain
 
 ENDING_S = 60.0
 """How long the recorder may take to write what is in the ring, and to close its file."""
+ENDINGS = 3
+"""So often a recorder is let finish: one that dies meanwhile is started again."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
 """Before a recorder that died is started again; doubled each time that it dies young."""
 STUCK_S = 20.0
@@ -74,12 +76,23 @@ class RecorderProcess:
             process = self._process
         with contextlib.suppress(OSError):
             self._owner.shutdown(socket.SHUT_RDWR)
-        try:
-            process.wait(ENDING_S)
-        except subprocess.TimeoutExpired:
-            logger.error("the recorder did not end within %g s and is killed: recover its file", ENDING_S)
-            process.kill()
-            process.wait()
+        for tries_left in reversed(range(ENDINGS)):
+            try:
+                process.wait(ENDING_S)
+            except subprocess.TimeoutExpired:
+                logger.error("the recorder did not end within %g s and is killed: recover its file", ENDING_S)
+                process.kill()
+                process.wait()
+                break
+            if process.returncode == 0 or not tries_left:
+                break
+            try:  # it died before it was through: another writes what is left in the ring
+                self._owner.close()
+                self._owner, process = self._started()
+                self._owner.shutdown(socket.SHUT_RDWR)
+            except OSError as error:
+                logger.error("the recorder has ended, and cannot be started again: %s", error.strerror)
+                break
         self._keeper.join()
         self._owner.close()
 

@@ -27,8 +27,7 @@ from pathlib import Path
 from decoder.recording.keeper import Keeper, KeepSettings
 from decoder.recording.messages import Kind
 from decoder.recording.ring import RingReader, RingSize
-from decoder.session.layout import Header
-from firmware_bridge.errors import NervehandError
+from decoder.recording.spare import Spare
 from firmware_bridge.plain import from_plain
 
 LOOK_S = 0.02
@@ -38,34 +37,10 @@ FLUSH_S = 0.1
 SETTLE_AGAIN_S, LONGEST_SETTLE_AGAIN_S = 60.0, 3600.0
 """A recording that could not be settled is tried again so much later, doubled each time."""
 NICENESS = 5
-CREATE_S = 120.0
-"""How long a file may take to be made, on a machine that does other things too."""
 FAILED = 3
 """Exit status where HDF5 failed in the middle of a file: nothing in that process may touch it again."""
 
 logger = logging.getLogger(__name__)
-
-
-def make_elsewhere(path: Path, header: Header, names: tuple[str, ...], *, state: bytes) -> None:
-    """As skeleton.create, in a process that ends with it: what makes NWB files takes more memory than a recorder."""
-    asked = json.dumps({"path": str(path), "header": header.to_json(), "names": names}).encode()
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "decoder.session.skeleton"],
-            input=len(asked).to_bytes(4, "little") + asked + state,
-            capture_output=True,
-            timeout=CREATE_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        path.unlink(missing_ok=True)
-        raise NervehandError(f"{path}: cannot be made ({error}): see to the machine's memory") from None
-    if done.returncode:
-        path.unlink(missing_ok=True)
-        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no word"]
-        raise NervehandError(
-            last[0] if last[0].startswith(str(path)) else f"{path}: cannot be made ({last[0]})"
-        )
 
 
 class Settler:
@@ -131,7 +106,9 @@ class Recorder:
     def __init__(self, owner: socket.socket, reader: RingReader, settings: KeepSettings) -> None:
         self._owner, self._reader = owner, reader
         self._settler = Settler()
-        self._keeper = Keeper(settings, self._settler.add, make=make_elsewhere)
+        self._makes_ahead = settings.path is None
+        self._spare = Spare(Path(settings.folder), settings.name)
+        self._keeper = Keeper(settings, self._settler.add, make=self._spare.make, waits=self._waits_for_spare)
         self._is_over = False
         self._reported_s = self._flushed_s = float("-inf")
         self._waits = settings.path is not None
@@ -153,6 +130,7 @@ class Recorder:
             if not has_owner and not self._is_over:
                 self._take_all()
                 break
+        self._spare.close()
         self._keeper.close()
         self._say()
         self._settle_left()
@@ -199,6 +177,11 @@ class Recorder:
             self._say()
             self._settle_left()
         self._settler.look()
+        if self._makes_ahead:
+            self._spare.look()
+
+    def _waits_for_spare(self) -> bool:
+        return self._makes_ahead and self._spare.is_awaited
 
     def _settle_left(self) -> None:
         """What others that were cut off have left behind."""

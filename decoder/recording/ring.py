@@ -22,7 +22,7 @@ from firmware_bridge.stream import StreamInfo
 
 KEPT_S = 30.0
 """For how long the recorder may stand still before samples are lost to it."""
-LEAST_BYTES, MOST_BYTES = 4 << 20, 128 << 20
+LEAST_BYTES, MOST_BYTES = 8 << 20, 128 << 20
 """Of messages: a stream that needs more is kept for less time."""
 N_ENTRIES = 1 << 17
 """30 s of a front-end that sends a block each millisecond, and of what else there is to record."""

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from decoder.session.layout import Column, Header, Stream, streams
+from decoder.session.layout import (
+    HEADER_PATH,
+    SIGNAL_PATH,
+    STATE_PATH,
+    TRUTH_PATH,
+    Column,
+    Header,
+    Stream,
+    streams,
+)
 from decoder.session.model import SessionMeta
 from firmware_bridge.errors import NervehandError
 
@@ -44,6 +53,28 @@ def create(
     except BaseException:
         path.unlink()
         raise
+
+
+def fill_in(path: Path, header: Header, state: bytes) -> None:
+    """Give a file at 0 rows, made by `create` for a header of the same form, this header and state.
+
+    Of the same form is what differs in identifier, start, first sample, bundle and decision, and has a state as it has.
+    """
+    import h5py
+
+    start = start_of(header.meta).isoformat()
+    with h5py.File(path, "r+", libver="latest") as file:
+        file[HEADER_PATH][()] = header.to_json()
+        file["identifier"][()] = header.meta.identifier
+        for name in ("session_start_time", "timestamps_reference_time"):
+            file[name][()] = start
+        for series in (SIGNAL_PATH, TRUTH_PATH):
+            if series in file:
+                file[f"{series}/starting_time"][()] = header.first_sample / header.info.rate_hz
+        if state:
+            attributes = dict(file[STATE_PATH].attrs)
+            del file[STATE_PATH]
+            file.create_dataset(STATE_PATH, data=np.frombuffer(state, np.uint8)).attrs.update(attributes)
 
 
 def _write(path: Path, header: Header, names: tuple[str, ...], signal: bool, state: bytes) -> None:

@@ -139,10 +139,9 @@ class Link:
 
     def _one(self, deadline_s: float) -> Frame:
         while time.monotonic() < deadline_s:
-            found = self._read(max(0.0, deadline_s - time.monotonic()))
-            if found:
-                self._waiting += found[1:]
-                return found[0]
+            if self._waiting:  # a refusal may come together with the first word
+                return self._waiting.pop(0)
+            self._waiting += self._read(max(0.0, deadline_s - time.monotonic()))
         raise LinkError(f"what is at {self.address} accepts, but says nothing: is it a port?")
 
     def send(self, header: Mapping[str, object], payload: bytes = b"", timeout_s: float = SILENT_S) -> None:

@@ -189,6 +189,16 @@ class LimitMachine(RuleBasedStateMachine):
         self.the_limits_change(motion, more)
         self.commands([end] * 6, 12)
 
+    @rule(motion=limits_of_motion, more=others, end=st.sampled_from([-1.0, 1.0]))
+    def the_limits_change_while_it_holds(
+        self, motion: GateLimits, more: dict[str, object], end: float
+    ) -> None:
+        self.arm_and_rest()
+        self.commands([end] * 6, 30)
+        self.stop()
+        self.the_limits_change(motion, more)
+        self.silence(10)
+
     @rule()
     def arm_and_rest(self) -> None:
         self.link = LinkState.CONNECTED

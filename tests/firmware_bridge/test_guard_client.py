@@ -207,7 +207,7 @@ def test_each_command_has_its_times_and_a_movement_the_command_that_began_it(
         before_ns = time.monotonic_ns()
         following(guard, 0.7, sample_index=555)
         wait_for(lambda: moved)
-    (one,) = moved
+    one = moved[0]
     first = next(one for one in sent if one.sample_index == 555)
     assert (one.sample_index, one.sent_ns) == (555, first.sent_ns)
     assert before_ns < first.taken_ns <= first.decided_ns <= first.sent_ns < one.reported_ns

@@ -202,7 +202,7 @@ def test_a_movement_is_told_with_the_command_that_began_it_and_its_times() -> No
         wait_for(lambda: rig.status.hand is not None and not rig.status.hand.positions.any())
         time.sleep(0.2)  # it stands still
         rig.submit_until(0.6, lambda: bool(rig.hear() and rig.moved), sample_index=77)
-    (moved,) = rig.moved
+    moved = rig.moved[0]
     first = next(sent for sent in rig.sent if sent.sample_index == 77)
     assert moved.sample_index == 77
     assert 0 < first.taken_ns <= first.decided_ns <= first.sent_ns == moved.sent_ns < moved.reported_ns

@@ -252,6 +252,11 @@ def test_what_has_been_left_on_the_way_inside_is_left_for_good(acceleration: flo
     left = path(made, 0.0, 30)[-1]
     assert left > 0.55
     assert max(path(made, 0.9, 300)) == left
+    again = ramp(acceleration, start=0.9)
+    change(again, acceleration, -0.5, 0.5)
+    path(again, 0.0, 30)
+    again.start((0.9,) * 6)
+    assert again.positions == (left,) * 6
 
 
 @pytest.mark.parametrize("sign", [1, -1])

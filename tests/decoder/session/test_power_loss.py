@@ -17,7 +17,16 @@ import pytest
 from decoder.session import Session, read_session, trials
 from firmware_bridge.errors import NervehandError
 from tests.decoder.session.power.trace import Disk, Operation, compiled, images, traced
-from tests.decoder.session.power.workload import BLOCK, BLOCKS_EACH, FIRST, ROTATIONS, STATE, TRIAL_BLOCKS, samples, truth
+from tests.decoder.session.power.workload import (
+    BLOCK,
+    BLOCKS_EACH,
+    FIRST,
+    ROTATIONS,
+    STATE,
+    TRIAL_BLOCKS,
+    samples,
+    truth,
+)
 from tests.proof.plugin import Proof
 
 BATCH = 10
@@ -39,7 +48,9 @@ def program(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def recorded(library: Path, program: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Operation]]:
+def recorded(
+    library: Path, program: str, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[Operation]]:
     folder = tmp_path_factory.mktemp(program)
     log = tmp_path_factory.mktemp("log") / "trace"
     command = [sys.executable, "-m", "tests.decoder.session.power.workload", program, str(folder)]
@@ -115,7 +126,9 @@ def assert_true(session: Session) -> None:
         note for note in recorded.notes if note.text == f"note at {note.sample_index}"
     ]
     if recorded.intents is not None:
-        assert np.array_equal(recorded.intents.outputs[:, 0], recorded.intents.sample_index.astype(np.float32))
+        assert np.array_equal(
+            recorded.intents.outputs[:, 0], recorded.intents.sample_index.astype(np.float32)
+        )
     for event in recorded.events:
         assert event.first in ((event.sample_index - FIRST) // BLOCK, len(recorded.state))
 
@@ -143,7 +156,9 @@ def whole_trials(found: list[Session], said: list[str], where: str) -> None:
     for trial in range(1, len(ends) + 1):
         marked += [lasts[number + k] for k in range(TRIAL_BLOCKS + trial) if k % 4 == 1]
         number += TRIAL_BLOCKS + trial
-    assert [note.sample_index for note in recorded.notes if note.text.startswith("note at ")][: len(marked)] == marked
+    assert [note.sample_index for note in recorded.notes if note.text.startswith("note at ")][
+        : len(marked)
+    ] == marked
     assert [event.sample_index for event in recorded.events][: len(marked)] == marked, where
     assert recorded.intents is not None
     assert recorded.intents.sample_index[:blocks].tolist() == lasts, where

@@ -1,6 +1,6 @@
 """Settles or recovers what lies in folders, as a start after a power cut does, in a process that may crash or hang alone.
 
-    python -m tests.decoder.session.power.judge settle|recover FOLDER...
+python -m tests.decoder.session.power.judge settle|recover FOLDER...
 """
 
 from __future__ import annotations

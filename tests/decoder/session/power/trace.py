@@ -100,7 +100,9 @@ class _File:
         """What is on the disk; `keeps` says of a write of so many bytes to a sector whether it reached it."""
         size = chance.choice([len(self.synced), *self.sizes])
         content = bytearray(self.synced)
-        content.extend(bytes(max(max([size, *self.sizes]), (max(self.sectors, default=-1) + 1) * SECTOR) - len(content)))
+        content.extend(
+            bytes(max(max([size, *self.sizes]), (max(self.sectors, default=-1) + 1) * SECTOR) - len(content))
+        )
         for number, states in self.sectors.items():
             reached = [whole for whole, n in states if keeps(n)]
             if reached:
@@ -184,7 +186,9 @@ def _choice(chance: random.Random) -> Callable[[int], bool]:
     return lambda n: chance.random() < (small if n < limit else large)
 
 
-def images(operations: Sequence[Operation], n: int, seed: int, *, first: int = 0) -> list[tuple[int, list[str], dict[str, bytes]]]:
+def images(
+    operations: Sequence[Operation], n: int, seed: int, *, first: int = 0
+) -> list[tuple[int, list[str], dict[str, bytes]]]:
     """`n` cuts: after how many operations, what the program relied on by then, and the folder that is left."""
     chance = random.Random(seed)
     cuts = sorted(chance.randrange(first, len(operations) + 1) for _ in range(n))

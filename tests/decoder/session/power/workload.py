@@ -1,6 +1,6 @@
 """Programs that record, to be traced: each says into a file what must be there after a power cut from then on.
 
-    python -m tests.decoder.session.power.workload trials|rotation FOLDER
+python -m tests.decoder.session.power.workload trials|rotation FOLDER
 """
 
 from __future__ import annotations
@@ -83,7 +83,11 @@ def trials(folder: Path) -> None:
                 writer.append(block(number), truth(at, BLOCK))
                 last = at + BLOCK - 1
                 writer.intents(intents(last))
-                writer.command(HandCommand(np.zeros(6, np.float32), last, number, number + 9, "fist", Quality(False, 0.5, 1.0)))
+                writer.command(
+                    HandCommand(
+                        np.zeros(6, np.float32), last, number, number + 9, "fist", Quality(False, 0.5, 1.0)
+                    )
+                )
                 if k % 4 == 1:
                     writer.note(Note(last, f"note at {last}"))
                     writer.event(Event(last, EventKind.NOTE, number))
@@ -98,7 +102,12 @@ def rotation(folder: Path) -> None:
     said = Said(folder)
     sequence = 0
     settled: list[Path] = []
-    settings = KeepSettings(str(folder), rotate_s=BLOCKS_EACH * BLOCK / RATE_HZ, sync_s=SYNC_BLOCKS * BLOCK / RATE_HZ, reserve_bytes=0)
+    settings = KeepSettings(
+        str(folder),
+        rotate_s=BLOCKS_EACH * BLOCK / RATE_HZ,
+        sync_s=SYNC_BLOCKS * BLOCK / RATE_HZ,
+        reserve_bytes=0,
+    )
     keeper = Keeper(settings, settled.append)
 
     def put(kind: Kind, parts: messages.Parts) -> None:
@@ -110,7 +119,12 @@ def rotation(folder: Path) -> None:
         at = FIRST + number * BLOCK
         if number % BLOCKS_EACH == 0:
             header = Header(INFO, SessionMeta("live"), output_names=("u", "v"))
-            put(Kind.MOMENT, messages.encode_moment(Moment(header, bytes(packed({"at": np.array([at])}, next=at)["at"].tobytes()))))
+            put(
+                Kind.MOMENT,
+                messages.encode_moment(
+                    Moment(header, bytes(packed({"at": np.array([at])}, next=at)["at"].tobytes()))
+                ),
+            )
         put(Kind.BLOCK, messages.encode_block(block(number)))
         if number % BLOCKS_EACH == 0 and number:
             said(f"kept {at} {at}")
