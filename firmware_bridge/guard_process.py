@@ -54,7 +54,10 @@ SENT, EVENT, MOVED = b"s", b"e", b"m"
 """How a message of the ring begins."""
 WAKE = signal.SIGURG
 """Says to the main thread that another one has ended the process; ignored where nobody waits for it."""
-SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+SIGNALS = (
+    signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGHUP, signal.SIGINT,
+    signal.SIGABRT,  # what the watchdog of systemd before 240 sends to all processes of a service
+)  # fmt: skip
 
 REST = np.zeros(N_DOF, np.float32)
 
@@ -438,6 +441,8 @@ def main() -> int:
     # Before any other thread exists, so that each inherits it: signals wait for the main thread, which takes them.
     signal.pthread_sigmask(signal.SIG_BLOCK, {*SIGNALS, WAKE})
     logging.basicConfig(level=logging.WARNING, format="nervehand guard: %(message)s")
+    # It logs a link that is lost with all its frames; ours says it in a word.
+    logging.getLogger("bumble").setLevel(logging.CRITICAL + 1)
     with socket.socket(fileno=options.owner) as owner:
         try:
             settings = from_plain(GuardSettings, json.loads(first_line(owner)), "guard settings")

@@ -17,6 +17,8 @@ from firmware_bridge.errors import NervehandError
 
 RUNTIME = "/run/user"
 """Has a folder for each user who is logged in, by number: what XDG_RUNTIME_DIR says there."""
+SERVICE = "/run/nervehand"
+"""What XDG_RUNTIME_DIR is for the service (nervehand/unit.py), and for nobody who looks for it."""
 TEMPORARY = "/tmp"
 """The temporary folder where no variable says another one."""
 WAITING = 64
@@ -48,8 +50,9 @@ def folder() -> Path:
 def folders() -> tuple[Path, ...]:
     """Every folder that is there and may have the socket of a guard of this user, wherever that was started.
 
-    A login by ssh, cron and sudo each have another environment than the terminal of the guard. Who has become root by
-    sudo finds the guards of before, too. What belongs to somebody else, or is open to others, is left out: a warning.
+    A login by ssh, cron, sudo and a service each have another environment than the terminal of the guard. Who has
+    become root by sudo finds the guards of before, too. What belongs to somebody else, or is open to others, is left
+    out: a warning.
     """
     users = [os.getuid()]
     before = os.environ.get("SUDO_UID", "")
@@ -58,6 +61,7 @@ def folders() -> tuple[Path, ...]:
     found: dict[Path, bool] = {}
     for user in users:
         runtimes = [os.environ.get("XDG_RUNTIME_DIR", ""), f"{RUNTIME}/{user}"]
+        runtimes += [SERVICE] if os.path.isdir(SERVICE) and os.stat(SERVICE).st_uid == user else []
         paths = [Path(runtime) / "nervehand" for runtime in runtimes if runtime]
         paths += [Path(temporary) / f"nervehand-{user}" for temporary in (tempfile.gettempdir(), TEMPORARY)]
         for path in filter(os.path.lexists, paths):

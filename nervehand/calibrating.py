@@ -252,7 +252,7 @@ def calibrate(
                 "folder": str(folder.path.resolve()),
             }
             served = opened.enter_context(serving(port, ends.source.info, about, name=folder.path.name))
-            print(f"served at port:{served.address}", file=sys.stderr, flush=True)
+            print(served.announcement, file=sys.stderr, flush=True)
         screen = None
         pressed: SimpleQueue[str] = SimpleQueue()
         if not headless:

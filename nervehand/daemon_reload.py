@@ -18,10 +18,9 @@ from nervehand.config_changes import changes
 from nervehand.config_file import ConfigFile, read_config
 from nervehand.daemon_status import DaemonStatus
 from nervehand.driving import Driven
+from nervehand.pinning import taken_request
 
 WHO = "configuration"
-PIN_S = 60.0
-"""What SIGUSR2 keeps."""
 DECIDED_WITHIN_S = 2.0
 """A decision's settings hold from the next block on; where none comes, the outcome says so."""
 
@@ -29,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class Reloads:
-    """SIGUSR1 reads the configuration again, SIGUSR2 keeps the last minute; both are answered by a thread."""
+    """SIGUSR1 reads the configuration again, SIGUSR2 has recordings kept; both are answered by a thread."""
 
     def __init__(self, file: ConfigFile, status: DaemonStatus) -> None:
         self._file, self._status = file, status
@@ -75,7 +74,8 @@ class Reloads:
                     if number == signal.SIGUSR1:
                         self.reload(driven)
                     else:
-                        driven.live.pin("a signal", "", PIN_S)
+                        asked = taken_request(self._status.path)
+                        driven.live.pin(asked.who, asked.why, asked.seconds)
                 except NervehandError as error:
                     logger.error("%s", error)
                 except Exception:  # whatever it was, the daemon goes on as it is

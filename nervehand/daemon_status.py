@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from decoder.recording.link import RecorderProcess
 from decoder.recording.sender import Sender
@@ -114,6 +115,11 @@ class DaemonStatus:
         self._driven: Driven | None = None
         self._last_event: tuple[SourceEvent, float] | None = None
         self._grown = (0.0, 0.0)
+
+    @property
+    def path(self) -> Path:
+        """Of the document."""
+        return self._file.path
 
     def attach(self, driven: Driven | None) -> None:
         """All that takes part, while it does."""
@@ -329,4 +335,6 @@ class DaemonStatus:
                 found["guard"] = driven.guarded.guard.pid
         if self.recorded is not None:
             found["recorder"] = self.recorded.process.pid
+        if driven is not None and driven.port is not None:
+            found["port"] = driven.port.server_pid
         return found

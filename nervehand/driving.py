@@ -78,8 +78,8 @@ def drive_hand(
     `first_sample`, int16 where `scale_uv` is given. What `source_log` hears of the source is recorded and shown.
 
     `served` serves it at a port while it runs. `recorded` makes a recorder in place of `record`. `backlog`,
-    `restart_after_s`, `engine` and `decide` are LiveRun's. `working` is entered around the work on each block. `beside` lasts
-    as long as the loop, and is given all that takes part.
+    `restart_after_s`, `engine` and `decide` are LiveRun's. `working` is entered around the work on each block.
+    `beside` lasts as long as the loop, and is given all that takes part.
 
     Ctrl-C, SIGTERM and a terminal that closes end the run early, with a release. Raises LinkError where the hand
     cannot be reached.

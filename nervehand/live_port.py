@@ -106,7 +106,7 @@ def answering(port: Port | None, owner: Owner, tell: Callable[[str], None]) -> I
     if port is None:
         yield
         return
-    tell(f"served at port:{port.address}")
+    tell(port.announcement)
     with PortRequests(port, owner).answering():
         yield
 

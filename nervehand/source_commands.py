@@ -31,6 +31,7 @@ def add_source_commands(app: typer.Typer) -> None:
     app.command()(inspect)
     app.command()(doctor)
     app.command()(run)
+    app.command()(pin)
     app.command()(push)
     app.command()(record)
     app.command()(emulate)
@@ -176,6 +177,19 @@ def _run_daemon(
     from nervehand.daemon_command import run_daemon_command
 
     run_daemon_command(config, seconds, headless=headless, as_json=as_json)
+
+
+def pin(
+    name: Annotated[str, typer.Argument(help="Which daemon, where several run.")] = "",
+    seconds: Annotated[float, typer.Option(help="How far back.", min=0.1, callback=finite)] = 60.0,
+    why: Annotated[str, typer.Option(help="What has just happened, in a line.")] = "",
+    who: Annotated[str, typer.Option("--as", metavar="NAME", help="Who wants it kept.")] = "",
+) -> None:
+    """Keep what a daemon has just recorded, whatever its budget says."""
+    from nervehand.hand_use import login_name
+    from nervehand.pinning import PinRequest, run_pin
+
+    run_pin(name, PinRequest(who or login_name(), why, seconds))
 
 
 def push(

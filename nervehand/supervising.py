@@ -89,7 +89,8 @@ def supervise(
     watchdog; where one ends with such a status, it stays away and the engine goes on.
 
     SIGTERM and SIGINT end it in order, and so does SIGHUP where a terminal is the standard input; else SIGHUP reloads
-    the engine's configuration, as SIGUSR1 does; SIGUSR2 is passed on. NervehandError where there is no folder for the engine's messages.
+    the engine's configuration, as SIGUSR1 does; SIGUSR2 is passed on. NervehandError where there is no folder for the
+    engine's messages.
     """
     with _told_signals() as told, NotifySocket(folder()) as heard:
         return _Supervision(

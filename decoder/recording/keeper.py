@@ -127,6 +127,11 @@ class Keeper:
         """Whether a file is open."""
         return self._writer is not None
 
+    @property
+    def begun(self) -> int:
+        """Files that were begun."""
+        return self._begun
+
     def take(self, message: Message) -> None:
         """Do what it says."""
         kind = Kind(message.kind)
@@ -350,8 +355,8 @@ class Keeper:
                 logger.warning("a last note could not be written: %s", error)
         try:
             writer.close(failing=True, folding=False)
-        except RecordingStoppedError as error:  # what was pending had no room any more; all else is safe
-            self._is_full = True
+        except NervehandError as error:  # what was pending had no room any more; all else is safe
+            self._is_full = isinstance(error, RecordingStoppedError)
             self._stop(str(error))
             writer.close(failing=True, folding=False)
         if writer.received:

@@ -110,6 +110,7 @@ class Recorder:
         self._spare = Spare(Path(settings.folder), settings.name)
         self._keeper = Keeper(settings, self._settler.add, make=self._spare.make, waits=self._waits_for_spare)
         self._is_over = False
+        self._begun = 0
         self._reported_s = self._flushed_s = float("-inf")
         self._waits = settings.path is not None
         taken = reader.taken
@@ -163,7 +164,9 @@ class Recorder:
                 break
             keeper.take(message)
             last = message.sequence
-            if time.monotonic() - self._reported_s > REPORT_S:
+            is_new = keeper.begun != self._begun  # at once, so that the run notes in its tail what is on its way to it
+            if is_new or time.monotonic() - self._reported_s > REPORT_S:
+                self._begun = keeper.begun
                 self._say()
         now_s = time.monotonic()
         if now_s - self._flushed_s > FLUSH_S:

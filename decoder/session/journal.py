@@ -14,8 +14,11 @@ import zlib
 from pathlib import Path
 
 from decoder.session.recorded import Note
+from decoder.session.room import Room
 from firmware_bridge.errors import NervehandError
 
+AHEAD_BYTES = 1 << 16
+"""Room on the disk for lines to come."""
 KINDS = {"layout", "chunks"}
 """What a line that is no note begins with: places.py."""
 
@@ -38,6 +41,7 @@ class JournalWriter:
             self._fd = os.open(path, flags, 0o600)
         except OSError as error:
             raise NervehandError(f"{path}: cannot be created ({error.strerror}): move it away") from None
+        self._room = Room(self._fd, AHEAD_BYTES)
         if is_cut:
             os.write(self._fd, b"\n")
 
@@ -49,7 +53,7 @@ class JournalWriter:
         body = json.dumps(entry).encode()
         line = b"%08x %b\n" % (zlib.crc32(body), body)
         try:
-            is_whole = os.write(self._fd, line) == len(line)
+            is_whole = self._room.hold(len(line)) and os.write(self._fd, line) == len(line)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
@@ -62,6 +66,7 @@ class JournalWriter:
         os.fsync(self._fd)
 
     def close(self) -> None:
+        self._room.release()
         os.close(self._fd)
 
 

@@ -6,10 +6,11 @@ readers may follow and a kill leaves a readable file. docs/session-format.md say
 
 from __future__ import annotations
 
+import errno
 import os
 import zlib
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
@@ -25,6 +26,7 @@ from decoder.session.layout import SIGNAL_PATH, TRUTH_PATH, Header, streams
 from decoder.session.places import ChunkPlaces
 from decoder.session.reader import tail_of
 from decoder.session.recorded import Event, EventKind, Note
+from decoder.session.room import Room
 from decoder.session.sidecar import FlushRecord, Mark, TailWriter
 from decoder.session.skeleton import create
 from decoder.session.writer import (
@@ -59,6 +61,12 @@ LANES = (
 )
 """What a flush covers, in the order of its checksum; truth goes with the signal. New lanes come last: a recording
 of an earlier release has the first of these."""
+
+
+AHEAD_BYTES = 4 << 20
+"""Kept on the disk behind the end of the file, so that what fills the disk between two flushes does not matter."""
+OVERHEAD_BYTES = 1 << 20
+"""More than a flush adds beside its rows: a chunk of each data set, and their index."""
 
 
 class Make(Protocol):
@@ -124,8 +132,11 @@ class SessionWriter:
                 self._truth: h5py.Dataset | None = self._file.get(f"{TRUTH_PATH}/data")
                 self._places = ChunkPlaces(self._file, header, LANES[1:])
                 self._file.swmr_mode = True
-                self._fd = os.open(self._path, os.O_RDONLY)
+                self._fd = os.open(self._path, os.O_RDWR)
                 made.callback(os.close, self._fd)
+                self._room = Room(self._fd, AHEAD_BYTES)
+                if not self._room.hold(AHEAD_BYTES):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 self._journal.put(self._places.layout())
                 self._sync()  # what is written from here on may be torn by a power cut, the rest is there
                 sync_folder(self._path)
@@ -310,15 +321,23 @@ class SessionWriter:
         need = sum(block.nbytes for block in self._pending) + sum(
             block.nbytes for block in self._pending_truth
         )
+        need += sum(
+            part.nbytes
+            for rows in self._rows.values()
+            for index, columns in rows
+            for part in (index, *columns)
+        )
+        is_held = self._room.hold(need + OVERHEAD_BYTES) and self._tail.make_room()
         free = free_bytes(self._path)
-        if free < self._reserve + need:
+        if free < self._reserve + need or not is_held:
             at = self.present_sample
             self.event(Event(at, EventKind.DISK_RESERVE, free, self._reserve))
             self._stopped = (
                 f"{self._path}: recording stopped at sample {at} with {free >> 20} MiB free (reserve"
                 f" {self._reserve >> 20} MiB): free some space and start a new recording"
             )
-        self._commit()
+        if is_held:
+            self._commit()
         if self._stopped:
             raise RecordingStoppedError(self._stopped)
 
@@ -345,9 +364,11 @@ class SessionWriter:
         if not self._stopped:
             self.flush()
         if added := self._places.added():
-            self._journal.put(added)
+            with suppress(NervehandError):  # a full disk; once the file is closed it is not needed
+                self._journal.put(added)
         self._sync()
         self._file.close()
+        self._room.release()
         os.fsync(self._fd)
         self._tail.mark(Mark.CLOSED)
         self._tail.sync()

@@ -21,8 +21,9 @@ from decoder.session.fold import fold, is_in_place
 from decoder.session.journal import journal_of
 from decoder.session.reader import open_file, read_header, tail_of
 from decoder.session.recorded import Note
+from decoder.session.recorder import LANES
 from decoder.session.recover import recover, salvage
-from decoder.session.sidecar import Mark, mark_in, set_mark
+from decoder.session.sidecar import Mark, mark_in, read_tail, set_mark
 from decoder.session.writer import sync_folder, write_session
 from firmware_bridge.errors import NervehandError
 
@@ -73,6 +74,11 @@ def _settled(path: Path) -> str:
 
 
 def _recovered(path: Path) -> str:
+    tail = read_tail(tail_of(path), len(LANES))
+    if not tail.records:  # it was cut off before its first row was written
+        path.unlink(missing_ok=True)
+        _clear(path)
+        return f"{path}: held nothing and is gone, {tail.received + tail.on_its_way} samples lost"
     part = path.with_name(f".{path.name}.settled")
     try:
         with salvage(path) as found:
@@ -81,7 +87,7 @@ def _recovered(path: Path) -> str:
                 return str(recover(path, recovered_of(path)))
             lost = found.received - sum(stop - start for start, stop in found.spans)
             end = found.session.first_sample + found.session.n_samples
-            said = Note(max(end - 1, 0), f"cut off: {lost} samples that had been received are lost")
+            said = Note(max(end - 1, 0), f"cut off: {lost} samples that had been received are not in this file")
             notes = (*found.session.recorded.notes, said)
             write_session(replace(found.session, recorded=replace(found.session.recorded, notes=notes)), part)
         set_mark(tail_of(path), Mark.REPLACED)

@@ -11,6 +11,7 @@ of the file, in a fixed order, to which later releases add at the end.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import struct
@@ -90,13 +91,21 @@ class TailWriter:
     def written(self, samples: int) -> None:
         struct.pack_into("<Q", self._map, WRITTEN_AT, samples)
 
-    def flushed(self, samples: int, record: FlushRecord) -> None:
-        """Add the record of a flush that has reached the operating system."""
-        body = self._record.pack(record.start, *record.ends, record.crc)
-        if self._end + len(body) + 4 > len(self._map):
+    def make_room(self) -> bool:
+        """Whether another record fits."""
+        if self._end + GROWTH_BYTES // 2 > len(self._map):
             size = len(self._map) + GROWTH_BYTES
-            os.posix_fallocate(self._fd, 0, size)
-            self._map.resize(size)
+            try:
+                os.posix_fallocate(self._fd, 0, size)
+                self._map.resize(size)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+        return self._end + self._record.size + 4 <= len(self._map)
+
+    def flushed(self, samples: int, record: FlushRecord) -> None:
+        """Add the record of a flush that has reached the operating system; there is room for it."""
+        body = self._record.pack(record.start, *record.ends, record.crc)
         self._map[self._end : self._end + len(body) + 4] = body + struct.pack("<I", zlib.crc32(body))
         self._end += len(body) + 4
         struct.pack_into("<Q", self._map, FLUSHED_AT, samples)

@@ -2,8 +2,8 @@
 
     python -m tests.decoder.recording.recording_run FOLDER PROGRESS SECONDS
 
-PROGRESS is a file of three numbers, mapped: the blocks handed over, the one that is being handed over, and the
-recorder's process.
+PROGRESS is a file of four numbers, mapped: the blocks handed over, the one that is being handed over, the recorder's
+process, and the files that it has begun.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ INFO = StreamInfo(RATE_HZ, tuple(f"ch{i:02d}" for i in range(CHANNELS)), "nerve"
 HEADER = Header(
     INFO, SessionMeta("live", "p07", "left"), gesture_names=("rest", "fist"), output_names=("u", "v")
 )
-PROGRESS = struct.Struct("=QQQ")
+PROGRESS = struct.Struct("=QQQQ")
 
 
 def samples(first: int, n: int) -> np.ndarray:
@@ -54,11 +54,11 @@ def main(folder: str, progress: Path, seconds: float) -> None:
     with progress.open("r+b") as file:
         told = mmap.mmap(file.fileno(), PROGRESS.size)
     with recorder_process(settings, HEADER) as (sender, process):
-        began_s = time.monotonic()
+        began_s, begun = time.monotonic(), 0
         for number in range(round(seconds * RATE_HZ / BLOCK)):
             at = FIRST + number * BLOCK
             time.sleep(max(0.0, began_s + number * BLOCK / RATE_HZ - time.monotonic()))
-            PROGRESS.pack_into(told, 0, number, number + 1, process.pid)
+            PROGRESS.pack_into(told, 0, number, number + 1, process.pid, begun)
             if number % MOMENT_BLOCKS == 0:
                 sender.moment(packed({"place": np.arange(3.0)}, next=at))
             if number % 7 == 0:
@@ -66,8 +66,9 @@ def main(folder: str, progress: Path, seconds: float) -> None:
                 sender.note(Note(at, f"note at {at}"))
             sender.append(SignalBlock(samples(at, BLOCK), at, scale_uv=0.195))
             sender.intents(intents(at + BLOCK - 1))
-            PROGRESS.pack_into(told, 0, number + 1, number + 1, process.pid)
+            PROGRESS.pack_into(told, 0, number + 1, number + 1, process.pid, begun)
             process.look(sender, time.monotonic())
+            begun = int(str(sender.report.get("files_begun", 0)))
 
 
 if __name__ == "__main__":
