@@ -335,7 +335,7 @@ def main() -> int:
     configure_logs(file.config.log.format, file.config.log.level, "decode", queued=True)
     began_s = time.monotonic()
     try:
-        summary = run_daemon(file, seconds=given.seconds)
+        summary = run_daemon(file, seconds=given.seconds, say=logger.info)
     except WrongConfigurationError as error:
         logger.error("%s", error)
         return WRONG

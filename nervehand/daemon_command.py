@@ -47,7 +47,7 @@ def _supervise(path: Path, seconds: float | None) -> None:
     if config.metrics.listen:
         companions["metrics"] = [
             *python, "nervehand.metrics_process", "--status", str(path_of(config.name)), "--listen",
-            config.metrics.listen, "--log-format", config.log.format,
+            config.metrics.listen, "--parent", str(os.getpid()), "--log-format", config.log.format,
         ]  # fmt: skip
     command = supervisor_command(
         engine, stall_s=config.watchdog.stall_s, start_s=config.watchdog.start_s, companions=companions,

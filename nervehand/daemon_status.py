@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from decoder.recording.link import RecorderProcess
 from decoder.recording.sender import Sender
@@ -36,19 +32,16 @@ from nervehand.status import (
     SourceStatus,
     StageLatency,
     Status,
-    StatusFile,
     new_status,
     path_of,
     stage_latency,
 )
 from nervehand.status_document import SourceState
+from nervehand.status_writer import StatusWriter
 
-EACH_S = 1.0
 STREAMING_S = 1.0
 """A source from which no sample has come for so long does not stream."""
 NS = 1_000_000_000
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +92,11 @@ class DaemonStatus:
             metrics=config.metrics.listen,
         )
         self._began_s = time.monotonic()
-        self._file = StatusFile(path_of(config.name))
+        self.path = path_of(config.name)
+        """Of the document."""
+        self._writer = StatusWriter(self.path, self._told)
         self._machine = MachineWatch()
         self._recent: dict[str, RecentLatency] = {}
-        self._over = threading.Event()
-        self._now = threading.Event()
         self.config = ConfigStatus()
         self.waits_for = ""
         """What the source says while it is not there; "" once it is."""
@@ -116,11 +109,6 @@ class DaemonStatus:
         self._last_event: tuple[SourceEvent, float] | None = None
         self._grown = (0.0, 0.0)
 
-    @property
-    def path(self) -> Path:
-        """Of the document."""
-        return self._file.path
-
     def attach(self, driven: Driven | None) -> None:
         """All that takes part, while it does."""
         self._driven = driven
@@ -132,36 +120,17 @@ class DaemonStatus:
 
     def write_soon(self) -> None:
         """Not only with the next second."""
-        self._now.set()
+        self._writer.soon()
 
-    @contextmanager
-    def shown(self) -> Iterator[None]:
-        """While this lasts the document is written; it stays where the engine is started again."""
-        thread = threading.Thread(target=self._run, name="status", daemon=True)
-        thread.start()
-        try:
-            yield
-        except BaseException:
-            self._end(thread)
-            raise
-        self._end(thread)
-        self._file.remove()
+    def shown(self) -> StatusWriter:
+        """While this is entered the document is written; it stays where the engine is started again."""
+        return self._writer
 
-    def _end(self, thread: threading.Thread) -> None:
-        self._over.set()
-        self._now.set()
-        thread.join()
-
-    def _run(self) -> None:
-        while not self._over.is_set():
-            try:
-                status = self.document()
-                self._file.write(status)
-                self._notifier.status(self._in_a_line(status))
-            except Exception:  # whatever it is, the hand moves on, and the next second says more
-                logger.exception("the status could not be written")
-            self._now.wait(EACH_S)
-            self._now.clear()
+    def _told(self) -> Status:
+        """For the document, and in one line for systemd."""
+        status = self.document()
+        self._notifier.status(self._in_a_line(status))
+        return status
 
     def document(self) -> Status:
         """As of now."""

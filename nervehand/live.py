@@ -88,7 +88,8 @@ class LiveRun:
     of `pre_use`, which hears of all hops; None: by the word of `armed_by`.
 
     Where more than `restart_after_s` of samples wait in `backlog`, they are recorded and left out, and the decoder
-    begins anew behind them. `decide` gives the decision's settings for a decoder; None: its own.
+    begins anew behind them. `decide` gives the decision's settings for a decoder; None: its own. `clock_ns` is the host's
+    clock, as in `arrival_ns`.
 
     An exception in the decode path reaches the gate as a fault before it reaches the caller.
     """
@@ -113,7 +114,9 @@ class LiveRun:
         restart_after_s: float = 10.0,
         decide: Decide | None = None,
         engine: str = "auto",
+        clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
+        self._clock_ns = clock_ns
         self._pre_use = pre_use or Overridden(armed_by)
         self._working = working
         self._is_asked_to_rest = False
@@ -137,7 +140,7 @@ class LiveRun:
         self.engine = engine
         """What runs the network (decoder.engines.NAMES)."""
         self._deploy(self.adapted(Decoder(bundle, source.info, engine=engine)))
-        self.shadows = Shadows(self._decoder, source.info, self._shadow_event, rules, self._obstacle)
+        self.shadows = Shadows(self._decoder, source.info, self._shadow_event, rules, self._obstacle, clock_ns)
         """The decoders beside the one that is deployed."""
         self.shadow_states: tuple[ShadowState, ...] = ()
         """How they do, as of the last look."""
@@ -244,7 +247,7 @@ class LiveRun:
 
         The guard must be started and armed by the caller, who also closes it.
         """
-        self._started_ns = time.monotonic_ns()
+        self._started_ns = self._clock_ns()
         gc.collect()
         gc.freeze()
         try:
@@ -265,7 +268,7 @@ class LiveRun:
     def source_event(self, event: SourceEvent) -> None:
         """Record and show at once what happened to the source; blocks may not come for a while."""
         self._work_off()
-        self._notice, self._noticed_ns = f"source {event.kind}: {event.text}", time.monotonic_ns()
+        self._notice, self._noticed_ns = f"source {event.kind}: {event.text}", self._clock_ns()
         self._source_is_lost = event.kind == "lost"
         if self._recorder is not None:
             self._recorder.source_event(event)
@@ -286,11 +289,11 @@ class LiveRun:
             self._is_asked_to_rest = event.kind != "arm"
         text = self._words.of(event)
         if event.kind in NOTICED:
-            self._notice, self._noticed_ns = f"{text} ({event.who})", time.monotonic_ns()
+            self._notice, self._noticed_ns = f"{text} ({event.who})", self._clock_ns()
 
     def say(self, text: str) -> None:
         """Show it to the person, in the next snapshot."""
-        self._notice, self._noticed_ns = text, time.monotonic_ns()
+        self._notice, self._noticed_ns = text, self._clock_ns()
 
     def completed(self, summary: LiveSummary) -> LiveSummary:
         """`summary` with the counts and times that came in while the guard ended."""
@@ -300,7 +303,7 @@ class LiveRun:
 
     def take_told(self, *, is_over: bool = False) -> None:
         """Time and record the commands that the hand was told since the last time, each when it was told first."""
-        found = self.traces.take(time.monotonic_ns(), is_over=is_over)
+        found = self.traces.take(self._clock_ns(), is_over=is_over)
         if self._recorder is None:
             return
         for command in found.told:
@@ -309,7 +312,7 @@ class LiveRun:
             self._recorder.traces(*found.rows())
 
     def _elapsed_s(self) -> float:
-        return (time.monotonic_ns() - self._started_ns) / 1e9
+        return (self._clock_ns() - self._started_ns) / 1e9
 
     def _stream(self, stop: threading.Event) -> None:
         self._source.connect()
@@ -418,7 +421,7 @@ class LiveRun:
         arrivals_ns = [self._arrivals.of(index) for index in intents.sample_index.tolist()]
         for arrival_ns in arrivals_ns:
             self.traces.decided(arrival_ns, int(stages[5]))
-        now_ns = time.monotonic_ns()
+        now_ns = self._clock_ns()
         # Of a block's hops only the newest can still matter, but for one that the network failed at, however late.
         hop = (
             len(intents) - 1
@@ -475,7 +478,7 @@ class LiveRun:
     def _watch(self, block: SignalBlock) -> None:
         self._last_block = block
         self._seen.add(block)
-        now_ns = time.monotonic_ns()
+        now_ns = self._clock_ns()
         if now_ns - self._shown_ns < (_SNAPSHOT_S if self._port is None else _VIEW_S) * 1e9:
             return
         self._shown_ns = now_ns
@@ -501,7 +504,7 @@ class LiveRun:
         gate = "-" if decision is None else decision.state.value
         if decision is not None and decision.cause is not None:
             gate += f" ({decision.cause.value})"
-        is_news = time.monotonic_ns() - self._noticed_ns < _NOTICE_S * 1e9
+        is_news = self._clock_ns() - self._noticed_ns < _NOTICE_S * 1e9
         return Snapshot(
             title=self._title,
             level_title="channels, mean µV"

@@ -6,6 +6,7 @@ Whatever goes wrong with a disk stops the recording, which says so and is tried 
 from __future__ import annotations
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -118,6 +119,9 @@ class Keeper:
         self._why = ""
         self._lost = 0
         self._is_full = False
+        self._closing: threading.Thread | None = None
+        self._closing_path: Path | None = None
+        self._close_failed: OSError | RuntimeError | NervehandError | None = None
         self._synced = 0  # the sample before which all is on the disk
         self.flushed = 0
         """The newest message of which all is written."""
@@ -180,6 +184,13 @@ class Keeper:
     def close(self) -> None:
         """Nothing more comes."""
         self._end("")
+        self._until_closed()
+
+    def until_synced(self) -> None:
+        """Wait until the disk has what was synced and closed so far."""
+        if self._writer is not None:
+            self._writer.until_synced()
+        self._until_closed()
 
     def report(self) -> Report:
         """How it does now."""
@@ -220,7 +231,7 @@ class Keeper:
         return [one.path for one in self._kept() if is_unsettled(one.path) and not self._is_mine(one.path)]
 
     def _is_mine(self, path: Path) -> bool:
-        return self._writer is not None and path == self._writer.path
+        return path == self._closing_path or (self._writer is not None and path == self._writer.path)
 
     def _kept(self) -> list[Kept]:
         if self._settings.path is not None:
@@ -272,7 +283,7 @@ class Keeper:
         try:
             self._writer = SessionWriter(
                 path, header, flush_s=self._settings.flush_s, reserve_bytes=self._settings.reserve_bytes,
-                state=self._moment.state, make=self._make,
+                state=self._moment.state, make=self._make, syncs_behind=True,
             )  # fmt: skip
         except NervehandError as error:
             self._stop(str(error))
@@ -354,13 +365,31 @@ class Keeper:
             except (NervehandError, OSError) as error:
                 logger.warning("a last note could not be written: %s", error)
         try:
-            writer.close(failing=True, folding=False)
+            writer.flush()
         except NervehandError as error:  # what was pending had no room any more; all else is safe
             self._is_full = isinstance(error, RecordingStoppedError)
             self._stop(str(error))
+        self._until_closed()
+        self._closing_path = writer.path
+        self._closing = threading.Thread(target=self._close, args=(writer,))
+        self._closing.start()  # it waits for the disk, and what comes meanwhile is only in memory
+
+    def _close(self, writer: SessionWriter) -> None:
+        try:
             writer.close(failing=True, folding=False)
+        except (OSError, RuntimeError, NervehandError) as error:
+            self._close_failed = error
+            return
+        self._closing_path = None
         if writer.received:
             self._settle(writer.path)
+
+    def _until_closed(self) -> None:
+        """Wait for the file before this one. What failed in closing it comes through."""
+        if self._closing is not None:
+            self._closing.join()
+        if self._close_failed is not None:
+            raise self._close_failed
 
     def _stop(self, why: str) -> None:
         if why != self._why:

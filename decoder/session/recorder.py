@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -83,9 +84,10 @@ class SessionWriter:
     """Records one session to `path`, which must not exist.
 
     Rows are kept in memory and written every `flush_s` seconds of samples; `flush` writes at once and `sync`
-    also waits for the disk, as the end of every trial does. `state` is what the decoder carries before the first
-    sample. `make` makes the file with its empty data sets, as skeleton.create does. One thread owns it. Errors:
-    NervehandError; RecordingStoppedError when less than `reserve_bytes` would stay free.
+    also waits for the disk, as the end of every trial does; with `syncs_behind` a thread waits, and only `close` does
+    too. `state` is what the decoder carries before the first sample. `make` makes the file with its empty data sets,
+    as skeleton.create does. One thread owns it. Errors: NervehandError; RecordingStoppedError when less than
+    `reserve_bytes` would stay free.
     """
 
     def __init__(
@@ -97,8 +99,13 @@ class SessionWriter:
         reserve_bytes: int = RESERVE_BYTES,
         state: bytes = b"",
         make: Make = create,
+        syncs_behind: bool = False,
     ) -> None:
         import h5py
+
+        self._syncs_behind = syncs_behind
+        self._syncing: threading.Thread | None = None
+        self._sync_failed: OSError | None = None
 
         self._path = Path(path)
         self._header = header
@@ -138,8 +145,9 @@ class SessionWriter:
                 if not self._room.hold(AHEAD_BYTES):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 self._journal.put(self._places.layout())
-                self._sync()  # what is written from here on may be torn by a power cut, the rest is there
-                sync_folder(self._path)
+                self._sync(
+                    self._sync_folder
+                )  # what is written from here on a power cut may tear, the rest is there
             except OSError as error:
                 raise NervehandError(
                     f"{path}: cannot be created ({error}): free some space or choose another place"
@@ -348,10 +356,34 @@ class SessionWriter:
             self._journal.put(added)
         self._sync()
 
-    def _sync(self) -> None:
-        os.fsync(self._fd)
-        self._tail.sync()
-        self._journal.sync()
+    def until_synced(self) -> None:
+        """Wait until the disk has what was handed to it behind."""
+        if self._syncing is not None:
+            self._syncing.join()
+
+    def _sync(self, *more: Callable[[], None]) -> None:
+        """Wait for the disk, or have a thread do so; where one still does, the next time comes soon."""
+        if not self._syncs_behind:
+            self._wait_for_disk(*more)
+            return
+        if self._sync_failed is not None:
+            raise self._sync_failed
+        if self._syncing is None or not self._syncing.is_alive():
+            self._syncing = threading.Thread(target=self._wait_behind, args=more, daemon=True)
+            self._syncing.start()
+
+    def _wait_for_disk(self, *more: Callable[[], None]) -> None:
+        for wait in (lambda: os.fsync(self._fd), self._tail.sync, self._journal.sync, *more):
+            wait()
+
+    def _wait_behind(self, *more: Callable[[], None]) -> None:
+        try:
+            self._wait_for_disk(*more)
+        except OSError as error:
+            self._sync_failed = error  # whoever writes next hears of it
+
+    def _sync_folder(self) -> None:
+        sync_folder(self._path)
 
     def close(self, *, failing: bool = False, folding: bool = True) -> None:
         """Finish the file: fold the journal in, write the table of trials, and remove journal and tail.
@@ -366,7 +398,8 @@ class SessionWriter:
         if added := self._places.added():
             with suppress(NervehandError):  # a full disk; once the file is closed it is not needed
                 self._journal.put(added)
-        self._sync()
+        self.until_synced()
+        self._wait_for_disk()
         self._file.close()
         self._room.release()
         os.fsync(self._fd)

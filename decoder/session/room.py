@@ -9,7 +9,9 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from collections.abc import Callable
 from functools import cache
+from typing import cast
 
 KEEP_SIZE = 1
 _CANNOT = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
@@ -51,8 +53,8 @@ def _allocate(fd: int, offset: int, n_bytes: int) -> int:
 
 
 @cache
-def _fallocate() -> ctypes._CFuncPtr:
-    function = ctypes.CDLL(None, use_errno=True).fallocate64
+def _fallocate() -> Callable[[int, int, int, int], int]:
+    function = ctypes.CDLL(None, use_errno=True).fallocate
     function.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
     function.restype = ctypes.c_int
-    return function
+    return cast("Callable[[int, int, int, int], int]", function)

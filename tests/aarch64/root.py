@@ -1,7 +1,8 @@
 """A Debian of another processor in a folder, with Python 3.11 and nervehand's base install, run by QEMU.
 
-The folder is `NERVEHAND_AARCH64_ROOT`: the root file system in `root`, what pip fetched in `wheels`. What is there already
-is used again. Needs root's rights, for chroot and mounts; mounts live in a namespace of their own and end with the command.
+The folder is `NERVEHAND_AARCH64_ROOT`: the root file system in `root`, what pip fetched in `wheels`. What is there
+already is used again. Needs root's rights, for chroot and mounts; mounts live in a namespace of their own and end with
+the command.
 """
 
 from __future__ import annotations
@@ -56,8 +57,8 @@ CPU revision\t: 1
 """
     for core in range(4)
 )
-"""What the kernel of a Cortex-A57 says of it, 0xd07 being that (Arm's MIDR_EL1): LLVM and ONNX Runtime read it, and QEMU 7
-shows the host's."""
+"""What the kernel of a Cortex-A57 says of it, 0xd07 being that (Arm's MIDR_EL1): LLVM and ONNX Runtime read it, and
+QEMU 7 shows the host's."""
 
 
 class MissingError(Exception):
@@ -206,7 +207,7 @@ def _fetch_test_packages(into: Path) -> None:
     wanted = [line for line in lines if line.split("==")[0].lower() in TEST_PACKAGES]
     subprocess.run(
         [
-            sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:",
+            sys.executable, "-m", "pip", "download", "-qq", "--no-deps", "--only-binary=:all:",
             "--implementation", "cp", "--python-version", "3.11", *abis, *tags, "-d", str(into), "pip", *wanted,
         ],
         check=True,

@@ -1,98 +1,104 @@
-"""What a library wants of the C library is read from the library itself."""
+"""A wheel that does not run on the target is found, whatever its name says."""
 
 from __future__ import annotations
 
 import re
-import shutil
-import struct
-import subprocess
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from tests.aarch64 import wheels
-from tests.aarch64.wheels import check, libraries, machine_of, needed_versions, newest
+from tests.aarch64 import elf
+from tests.aarch64.libraries import library
+from tests.aarch64.wheels import check, claimed, libraries, look, number
 
-LIBRARY = Path(np._core._multiarray_umath.__file__)
-
-
-def test_the_versions_that_numpy_wants_here_are_found() -> None:
-    found = needed_versions(LIBRARY.read_bytes())
-    assert newest(found, "GLIBC") >= (2, 4)
-    assert all("_" in version and version.isprintable() for version in found)
+X86_64 = 62
+NAME = "some-1-cp311-cp311-manylinux_2_27_aarch64.whl"
+C, CXX, GCC = "libc.so.6", "libstdc++.so.6", "libgcc_s.so.1"
 
 
-@pytest.mark.skipif(shutil.which("readelf") is None, reason="readelf is not installed")
-def test_they_are_those_that_readelf_finds() -> None:
-    said = subprocess.run(
-        ["readelf", "--version-info", "-W", LIBRARY], capture_output=True, text=True, check=True
-    ).stdout
-    theirs = {
-        line.split("Name: ")[1].split()[0]
-        for line in said.splitlines()
-        if "Name: " in line and "Flags" in line
-    }
-    assert needed_versions(LIBRARY.read_bytes()) == theirs
+def wheel(folder: Path, *contents: bytes, name: str = NAME) -> Path:
+    path = folder / name
+    with zipfile.ZipFile(path, "w") as archive:
+        for i, content in enumerate(contents):
+            archive.writestr(f"some/_some{i}.so", content)
+        archive.writestr("some/__init__.py", "")
+        archive.writestr("some/no.so.txt", "text")
+    return path
 
 
-def test_what_is_no_library_of_that_kind_is_refused() -> None:
-    for data in (b"", b"MZ\x90", b"\x7fELF\x01\x01" + bytes(60)):
-        with pytest.raises(ValueError, match="no 64-bit little-endian ELF file"):
-            needed_versions(data)
+def aarch64(**wants: list[str]) -> bytes:
+    return library(elf.AARCH64, {{"c": C, "cxx": CXX, "gcc": GCC}[file]: v for file, v in wants.items()})
 
 
-def test_versions_are_ordered_by_their_numbers() -> None:
-    versions = {"GLIBC_2.9", "GLIBC_2.17", "GLIBC_PRIVATE", "GLIBCXX_3.4.22", "GLIBCXX_3.4"}
-    assert newest(versions, "GLIBC") == (2, 17)
-    assert newest(versions, "GLIBCXX") == (3, 4, 22)
-    assert newest(set(), "GLIBC") == ()
-
-
-def library(machine: int, version: str) -> bytes:
-    """A library of three sections, which wants one version of one other."""
-    names = b"\0" + version.encode() + b"\0"
-    need = struct.pack("<HHIII", 1, 1, 0, 16, 0) + struct.pack("<IHHII", 0, 0, 2, 1, 0)
-    at = 64
-    header = (
-        b"\x7fELF\x02\x01\x01"
-        + bytes(9)
-        + struct.pack("<HHIQQQ", 3, machine, 1, 0, 0, at + len(names) + len(need))
-    )
-    header += struct.pack("<IHHHHHH", 0, 64, 0, 0, 64, 3, 0)
-    sections = struct.pack("<IIQQQQIIQQ", *[0] * 10)
-    sections += struct.pack("<IIQQQQIIQQ", 0, 3, 0, 0, at, len(names), 0, 0, 1, 0)
-    sections += struct.pack(
-        "<IIQQQQIIQQ", 0, wheels.SHT_GNU_VERNEED, 0, 0, at + len(names), len(need), 1, 1, 8, 0
-    )
-    return header + names + need + sections
+def test_versions_are_compared_as_numbers() -> None:
+    assert number("GLIBC_2.9") < number("GLIBC_2.17")
+    assert number("GLIBCXX_3.4.22") == ("GLIBCXX", (3, 4, 22))
+    assert number("GLIBC_PRIVATE") == ("GLIBC", ())
 
 
 @pytest.mark.parametrize(
-    ("machine", "version", "wrong"),
+    ("name", "oldest"),
     [
-        (wheels.AARCH64, "GLIBC_2.27", ""),
-        (wheels.AARCH64, "GLIBC_2.28", r"wants GLIBC \(2, 28\)"),
-        (wheels.AARCH64, "GLIBCXX_3.4.26", r"GLIBCXX \(3, 4, 26\)"),
-        (62, "GLIBC_2.17", "another processor"),
+        ("a-1-cp311-cp311-manylinux2014_aarch64.manylinux_2_17_aarch64.manylinux_2_28_aarch64.whl", (2, 17)),
+        ("a-1-cp311-cp311-manylinux_2_27_aarch64.manylinux_2_28_aarch64.whl", (2, 27)),
+        ("a-1-py3-none-any.whl", None),
     ],
 )
-def test_a_wheel_that_does_not_fit_is_named_whatever_its_tag_says(
-    tmp_path: Path, machine: int, version: str, wrong: str
-) -> None:
-    made = library(machine, version)
-    assert needed_versions(made) == {version}
-    assert machine_of(made) == machine
-    path = tmp_path / "some-1-cp311-cp311-manylinux_2_17_aarch64.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("some/_some.so", made)
-        archive.writestr("some/__init__.py", "")
-        archive.writestr("some/no.so.txt", "text")
-    assert list(libraries(path)) == ["some/_some.so"]
+def test_a_name_promises_the_oldest_glibc_that_it_names(name: str, oldest: tuple[int, int] | None) -> None:
+    assert claimed(name) == oldest
+
+
+@pytest.mark.parametrize(
+    ("content", "wrong"),
+    [
+        (aarch64(c=["GLIBC_2.17", "GLIBC_2.27"], cxx=["GLIBCXX_3.4.25", "CXXABI_1.3.11"]), ""),
+        (aarch64(c=["GLIBC_2.28", "GLIBC_2.9"]), "wants GLIBC 2.28"),
+        (aarch64(c=["GLIBC_2.17"], cxx=["GLIBCXX_3.4.26"]), "wants GLIBCXX 3.4.26"),
+        (aarch64(cxx=["CXXABI_1.3.12"]), "wants CXXABI 1.3.12"),
+        (aarch64(gcc=["GCC_3.0", "GCC_12.0.0"]), "wants GCC 12.0.0"),
+        (aarch64(c=["GLIBC_2.17"], gcc=["GLIBC_2.99"]), ""),
+        (library(X86_64, {C: ["GLIBC_2.17"]}), "holds some/_some0.so for another processor"),
+        (library(elf.AARCH64, {"libssl.so.3": []}), "wants libssl.so.3, which is not in it"),
+    ],
+)
+def test_what_the_target_has_not_is_named(tmp_path: Path, content: bytes, wrong: str) -> None:
+    path = wheel(tmp_path, content)
+    assert list(libraries(path)) == ["some/_some0.so"]
     found = check("jetson-nano", tmp_path)
-    if not wrong:
-        assert found == []
-    else:
-        [line] = found
-        assert re.search(wrong, line)
+    assert [re.sub(r"; .*", "", line).removeprefix(f"{NAME} ") for line in found if wrong in line] == (
+        [wrong] if wrong else found
+    )
+    assert bool(found) == bool(wrong)
+
+
+def test_a_newer_target_takes_more(tmp_path: Path) -> None:
+    path = wheel(tmp_path, aarch64(c=["GLIBC_2.34"]), name=NAME.replace("2_27", "2_34"))
+    assert look(path, "orin").wrong == ()
+    assert len(look(path, "jetson-nano").wrong) == 1
+
+
+@pytest.mark.parametrize("promise", ["manylinux_2_17_aarch64", "any"])
+def test_a_name_that_promises_more_than_the_libraries_keep_is_a_lie(tmp_path: Path, promise: str) -> None:
+    path = wheel(tmp_path, aarch64(c=["GLIBC_2.27"]), name=f"some-1-cp311-cp311-{promise}.whl")
+    [line] = look(path, "jetson-nano").wrong
+    assert "its name promises glibc" in line
+
+
+def test_what_a_wheel_brings_along_is_not_asked_of_the_system(tmp_path: Path) -> None:
+    theirs = library(elf.AARCH64, {C: ["GLIBC_2.17"]}, "libown-1.so.5")
+    path = wheel(tmp_path, theirs, library(elf.AARCH64, {"libown-1.so.5": ["OWN_1"], "_some0.so": []}))
+    found = look(path, "jetson-nano")
+    assert (found.outside, found.wrong, found.n_libraries) == ({C}, (), 2)
+
+
+def test_only_the_named_wheel_may_ask_for_more_of_the_system(tmp_path: Path) -> None:
+    content = library(elf.AARCH64, {"libatomic.so.1": []})
+    tail = "-1-py3-none-manylinux_2_17_aarch64.whl"
+    assert look(wheel(tmp_path, content, name=f"libusb_package{tail}"), "jetson-nano").wrong == ()
+    assert len(look(wheel(tmp_path, content, name=f"other{tail}"), "jetson-nano").wrong) == 1
+
+
+def test_a_wheel_without_libraries_runs_anywhere(tmp_path: Path) -> None:
+    path = wheel(tmp_path, name="some-1-py3-none-any.whl")
+    assert look(path, "jetson-nano").wrong == ()

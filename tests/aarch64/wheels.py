@@ -116,7 +116,7 @@ def fetch(target: str, folder: Path) -> None:
     abis = [word for abi in ("cp311", "abi3", "none") for word in ("--abi", abi)]
     subprocess.run(
         [
-            sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes",
+            sys.executable, "-m", "pip", "download", "-qq", "--no-deps", "--require-hashes",
             "--only-binary=:all:", "--implementation", "cp", "--python-version", PYTHON, *abis, *tags,
             "-d", str(folder), "-r", str(FOLDER / f"{target}.txt"),
         ],

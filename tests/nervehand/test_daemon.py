@@ -24,6 +24,7 @@ from decoder.recording.files import kept_in
 from decoder.session import read_session
 from decoder.session.source import SessionSource
 from firmware_bridge.errors import NervehandError
+from firmware_bridge.port.tls_files import own_tls_files
 from nervehand.status import Status, read_status
 
 BUNDLE = Path("nervehand/bundles/demo.nhb").absolute()
@@ -307,3 +308,51 @@ def test_importing_the_daemon_loads_no_torch_and_its_start_is_told_by_stage(plac
     result = place.ask("run", "--seconds", "1", "--json", "--headless")
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["hops"] >= 40
+
+
+def test_a_decoder_that_nobody_allowed_has_signed_does_not_run(place: Place) -> None:
+    key = place.ask("signer", "new", str(place.folder / "clinic.pem"), "--name", "clinic")
+    assert key.returncode == 0, key.stderr
+    line = re.search(r"[A-Za-z0-9+/]{43}=", key.stdout)
+    assert line is not None, key.stdout
+    place.config.write_text(CONFIG + f'[decoder]\nallowed_signers = ["{line[0]}"]\n')
+    said = place.ask("run", "--config", str(place.config))
+    assert said.returncode == 2
+    assert "signed" in said.stderr
+    signed = place.folder / "mine.nhb"
+    done = place.ask("sign", str(BUNDLE), "--key", str(place.folder / "clinic.pem"), "-o", str(signed))
+    assert done.returncode == 0, done.stderr
+    place.config.write_text(
+        CONFIG
+        + f'[decoder]\nbundle = "mine.nhb"\nallowed_signers = ["{line[0]}"]\n[port]\nlisten = "127.0.0.1:0"\n'
+    )
+    with running(place, *ENGINE, str(place.config)):
+        status = place.decodes()
+        assert status.port is not None
+        refused = place.ask("push", str(BUNDLE), f"port:{status.port.address}", "--as", "Ann")
+        assert refused.returncode != 0
+        assert "signed" in refused.stderr
+        taken = place.ask("push", str(signed), f"port:{status.port.address}", "--as", "Ann")
+        assert taken.returncode == 0, taken.stderr
+
+
+def test_a_laptop_takes_samples_and_brings_a_decoder_by_tls(place: Place) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(place.folder / "config"))
+        pair = own_tls_files()
+    place.config.write_text(
+        CONFIG
+        + f'[port]\nlisten = "127.0.0.1:0"\ntls_certificate = "{pair.certificate}"\ntls_key = "{pair.key}"\n'
+    )
+    with running(place, *ENGINE, str(place.config)):
+        status = place.decodes()
+        assert status.port is not None
+        address = f"port:{status.port.address}"
+        recorded = place.ask("record", address, str(place.folder / "laptop.nwb"), "--seconds", "1")
+        assert recorded.returncode == 0, recorded.stderr
+        pushed = place.ask("push", str(BUNDLE), address, "--as", "Ann", "--switch", "--patience", "60")
+        assert pushed.returncode == 0, pushed.stderr
+        place.until(lambda s: s.shadow or (s.decode is not None and s.decode.hops > 0))
+    assert read_session(place.folder / "laptop.nwb").n_samples >= 10_000
+    log = (place.folder / "log").read_text()
+    assert "with TLS, certificate sha256:" in log, log

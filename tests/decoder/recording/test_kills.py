@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from decoder.recording.files import kept_in
@@ -216,6 +217,7 @@ def no_others(folder: Path) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.proof(alone=True)
 def test_killed_at_any_moment_the_loss_is_bounded_and_said(proof: Proof, tmp_path: Path) -> None:
     total = proof.count(200, least=6)
     n_both = n_run = total // 3
@@ -244,6 +246,7 @@ def test_killed_at_any_moment_the_loss_is_bounded_and_said(proof: Proof, tmp_pat
     assert both[-1] <= LONGEST_LOSS
 
 
+@pytest.mark.proof
 def test_settling_that_is_killed_at_any_moment_is_done_by_the_next(proof: Proof, tmp_path: Path) -> None:
     chance = random.Random(proof.seed)
     made = tmp_path / "made"
@@ -253,7 +256,7 @@ def test_settling_that_is_killed_at_any_moment_is_done_by_the_next(proof: Proof,
     run.kill_recorder()
     run.kill()
     run.wait()
-    cut_off = [one.path for one in kept_in(made, "nervehand") if tail_of(one.path).exists()][0]
+    cut_off = next(one.path for one in kept_in(made, "nervehand") if tail_of(one.path).exists())
     began_s = time.monotonic()
     whole = settling(copied(cut_off, tmp_path / "whole"))
     assert whole.wait(60.0) == 0

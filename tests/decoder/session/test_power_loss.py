@@ -29,6 +29,7 @@ from tests.decoder.session.power.workload import (
 )
 from tests.proof.plugin import Proof
 
+JUDGE = "tests.decoder.session.power.judge"
 BATCH = 10
 LIMIT_S = 120.0
 """For a batch of folders: far more than they take."""
@@ -67,6 +68,7 @@ def test_the_trace_holds_all_that_was_done(recorded: tuple[Path, list[Operation]
     assert disk.said[-1] == "closed"
 
 
+@pytest.mark.proof
 def test_finished_trials_and_files_are_whole_after_any_power_cut(
     proof: Proof, program: str, recorded: tuple[Path, list[Operation]], tmp_path: Path
 ) -> None:
@@ -84,7 +86,7 @@ def test_finished_trials_and_files_are_whole_after_any_power_cut(
         mine = folders[how == "recover" :: 2]
         for begin in range(0, len(mine), BATCH):
             judged = subprocess.run(
-                [sys.executable, "-m", "tests.decoder.session.power.judge", how, *map(str, mine[begin : begin + BATCH])],
+                [sys.executable, "-m", JUDGE, how, *map(str, mine[begin : begin + BATCH])],
                 capture_output=True, text=True, timeout=LIMIT_S, check=False,
             )  # fmt: skip
             assert judged.returncode == 0, judged.stderr[-2000:]

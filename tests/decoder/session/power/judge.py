@@ -1,4 +1,4 @@
-"""Settles or recovers what lies in folders, as a start after a power cut does, in a process that may crash or hang alone.
+"""Settles or recovers what lies in folders, as the start after a power cut does; a process that may crash alone.
 
 python -m tests.decoder.session.power.judge settle|recover FOLDER...
 """

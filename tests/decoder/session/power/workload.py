@@ -126,6 +126,7 @@ def rotation(folder: Path) -> None:
                 ),
             )
         put(Kind.BLOCK, messages.encode_block(block(number)))
+        keeper.until_synced()
         if number % BLOCKS_EACH == 0 and number:
             said(f"kept {at} {at}")
         elif number % BLOCKS_EACH % SYNC_BLOCKS == SYNC_BLOCKS - 1:  # with all but what belongs to this block
