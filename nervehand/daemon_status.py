@@ -107,7 +107,7 @@ class DaemonStatus:
         self.warnings: list[str] = []
         self._driven: Driven | None = None
         self._last_event: tuple[SourceEvent, float] | None = None
-        self._grown = (0.0, 0.0)
+        self._written_before = self._written = 0.0
 
     def attach(self, driven: Driven | None) -> None:
         """All that takes part, while it does."""
@@ -260,7 +260,7 @@ class DaemonStatus:
         left = report.get("to_settle")
         rate_hz = 1.0 if self.info is None else self.info.rate_hz
         came = 0 if self._driven is None else self._driven.live.samples
-        backlog_s = (came - number("samples") - number("missed")) / rate_hz
+        backlog_s = (came - self._through(number("samples") + number("missed"))) / rate_hz
         return RecordingStatus(
             state="stopped" if text("state") == "stopped" else "recording",
             why=stopped,
@@ -279,6 +279,13 @@ class DaemonStatus:
             files=int(number("files")),
             to_recover=tuple(map(str, left)) if isinstance(left, list) else (),
         )
+
+    def _through(self, samples: float) -> float:
+        """The samples that recorders are through with, of which this one says `samples`: each counts from its start."""
+        if samples < self._written:
+            self._written_before += self._written
+        self._written = samples
+        return self._written_before + samples
 
     def _growth(self) -> float | None:
         """MiB per second that the samples alone take."""

@@ -133,6 +133,7 @@ class RecorderProcess:
                     self.problem = f"the recorder has ended, and cannot be started again: {error.strerror}"
                     logger.error("%s", self.problem)
                     return
+                self._moved_s = time.monotonic()  # the new one has its own time
                 self.deaths += 1
                 how = f"signal {-status}" if status < 0 else f"exit status {status}"
                 self.problem = (

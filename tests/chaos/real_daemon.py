@@ -33,10 +33,12 @@ from firmware_bridge.preuse import overridden
 from firmware_bridge.stream import SignalBlock
 from nervehand.status import Status, read_status
 from tests.chaos.simulated_run import BOUNDS, REACH, SPEED, signal as played
-from tests.chaos.tap import NS, STALL_S, WALL
+from tests.chaos.tap import NS, STALL_S
 from tests.proof.hand_link_rig import merged
 
 NAME = "chaos"
+WALL = "wall"
+"""By how many seconds the wall clock of its processes was set (wall_clock.c)."""
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = 100
 DISK_MIB = 600
@@ -180,6 +182,8 @@ class RealDaemon:
     at_end: Callable[[], None] = lambda: None
     """Called once it has ended in order, while its disk is still there."""
 
+    can_step_wall: bool = False
+
     @property
     def config(self) -> Path:
         return self.folder / "nervehand.toml"
@@ -271,6 +275,17 @@ class RealDaemon:
             return read_trace([line for line in file if line.endswith("\n")])  # type: ignore[arg-type]
 
 
+def compiled_wall_clock(folder: Path) -> Path | None:
+    """What steps the time of day of a process that it is loaded into; None where nothing compiles C here."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        return None
+    made = folder / "wall_clock.so"
+    source = Path(__file__).with_name("wall_clock.c")
+    subprocess.run([compiler, "-O2", "-shared", "-fPIC", "-o", made, source, "-ldl", "-lm"], check=True)
+    return made
+
+
 @contextmanager
 def environment(values: dict[str, str]) -> Iterator[None]:
     """This process looks where the daemon does."""
@@ -294,7 +309,9 @@ def real_daemon(folder: Path) -> Iterator[RealDaemon]:
     runtime.chmod(0o700)
     (folder / WALL).write_bytes(struct.pack("d", 0.0))
     own = {"XDG_RUNTIME_DIR": str(runtime), "XDG_CONFIG_HOME": str(folder / "config")}
-    tapped = {
+    wall = compiled_wall_clock(folder)
+    preloaded = {"LD_PRELOAD": str(wall), "NERVEHAND_WALL_STEP": str(folder / WALL)} if wall else {}
+    tapped = preloaded | {
         "NERVEHAND_CHAOS": str(folder),
         "PYTHONPATH": f"{ROOT / 'tests' / 'chaos' / 'site'}:{ROOT}",
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -318,7 +335,7 @@ def real_daemon(folder: Path) -> Iterator[RealDaemon]:
             disk.command(sys.executable, "-m", "nervehand", "run", "--config", str(folder / "nervehand.toml")),
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, text=True, env={**os.environ, **tapped}, cwd=ROOT,
         )  # fmt: skip
-        daemon = RealDaemon(folder, process, board, hand, disk, *daemon_ports, text)
+        daemon = RealDaemon(folder, process, board, hand, disk, *daemon_ports, text, can_step_wall=wall is not None)
         try:
             daemon.decodes(120.0)
             daemon.follows()

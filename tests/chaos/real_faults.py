@@ -10,9 +10,8 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
-
-import numpy as np
 
 from decoder.as_recorded import compared, replay_as_recorded
 from decoder.bundle import Bundle, pack
@@ -68,11 +67,10 @@ def run_faults(folder: Path, plan: list[Fault]) -> Verdict:
             verdict.decodes_again_s.setdefault(fault.kind, []).append(round(took_s, 2))
             verdict.faults += 1
         verdict.restarts = daemon.status().restarts
-        disk, trace = daemon.disk, daemon
         verdict.began.append((time.monotonic_ns(), "the end"))
         # The disk goes with its holder, so that files are judged within.
-        daemon.at_end = lambda: judge_files(disk.path, verdict)
-    lines = unhandled(trace.log())
+        daemon.at_end = lambda: judge_files(daemon.disk.path, verdict)
+    lines = unhandled(daemon.log())
     verdict.unhandled = [line for line in lines if ABORTED not in line]
     if len(lines) - len(verdict.unhandled) > verdict.aborted:
         verdict.unhandled += [line for line in lines if ABORTED in line]
@@ -205,15 +203,15 @@ def answers(daemon: RealDaemon) -> None:
 
     within(30.0, port, "the port answers")
     within(30.0, metrics, "metrics are served")
-    samples = [0]
+    seen: list[int] = []
 
     def records() -> bool:
+        """The newest recorder's count grows."""
         recording = daemon.status().recording
         if recording is None or recording.state != "recording":
             return False
-        grown = 0 < samples[0] < recording.samples
-        samples[0] = samples[0] or recording.samples
-        return grown
+        seen.append(recording.samples)
+        return any(0 < a < b for a, b in pairwise(seen))
 
     within(40.0, records, "it records")
 
@@ -280,18 +278,7 @@ def judge_files(folder: Path, verdict: Verdict) -> None:
         source = SessionSource(session, 500, is_paced=False)
         source.connect()
         again = joined(list(replay_as_recorded(session, known[session.recorded.bundle], source.blocks())))
-        inside = np.isin(again.sample_index, recorded.sample_index)
-        n = int(inside.sum())
-        found = compared(_rows(again, inside), recorded)
-        verdict.compared_hops += n
-        # Of the last samples before a kill the intents may not have come to the recorder any more.
-        is_tail = not len(again) or bool((np.flatnonzero(~inside) >= n).all())
-        if not (found.is_equal and is_tail):
-            verdict.differing.append(f"{kept.path.name}: {found}, {len(again)} again, {len(recorded)} recorded")
-
-
-def _rows(intents: object, rows: np.ndarray) -> object:
-    from decoder.intent import Intents
-
-    assert isinstance(intents, Intents)
-    return Intents(*(getattr(intents, name)[rows] for name in Intents.__dataclass_fields__))
+        found = compared(again, recorded)
+        verdict.compared_hops += found.hops
+        if not found.is_equal:
+            verdict.differing.append(f"{kept.path.name}: {found}")

@@ -1,15 +1,12 @@
-"""In each process of a daemon under chaos: a wall clock that is stepped, and in its guard what the oracle has to know.
+"""In the guard of a daemon under chaos: what the oracle has to know.
 
 Nothing here changes what the guard does: it notes what comes to the gate's door, as `tests/proof/hand_link_rig.py` does.
 """
 
 from __future__ import annotations
 
-import datetime
 import json
-import mmap
 import os
-import struct
 import sys
 import threading
 import time
@@ -17,40 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 NS = 1_000_000_000
-WALL = "wall"
 STALL_S = 0.03
 """A gap in what happens every 5 ms that is longer than this is the machine's, or somebody stopped the process."""
 
 
 def tapped(folder: str) -> None:
-    """Both, as far as they concern this process."""
-    step_wall_clock(Path(folder) / WALL)
+    """Where this process is a guard."""
     if "firmware_bridge.guard_process" in sys.orig_argv:
         _tap_guard(Path(folder) / f"guard-{os.getpid()}.jsonl")
-
-
-def step_wall_clock(path: Path) -> None:
-    """The time of day in this process is what it is and the seconds in this file, a double."""
-    with path.open("rb") as file:
-        step = mmap.mmap(file.fileno(), 8, prot=mmap.PROT_READ)
-
-    def stepped_s() -> float:
-        return float(struct.unpack("d", step[:8])[0])
-
-    real_time, real_ns, real = time.time, time.time_ns, datetime.datetime
-    time.time = lambda: real_time() + stepped_s()
-    time.time_ns = lambda: real_ns() + round(stepped_s() * NS)
-
-    class Dates(type(real)):  # type: ignore[misc]  # a metaclass that is only known by its instance
-        def __instancecheck__(cls, one: object) -> bool:
-            return isinstance(one, real)
-
-    class Stepped(real, metaclass=Dates):
-        @classmethod
-        def now(cls, tz: datetime.tzinfo | None = None) -> datetime.datetime:  # type: ignore[override]
-            return real.now(tz) + datetime.timedelta(seconds=stepped_s())
-
-    datetime.datetime = Stepped  # type: ignore[misc]
 
 
 def _tap_guard(path: Path) -> None:

@@ -63,7 +63,8 @@ def bundle(seed: int = 0) -> Bundle:
 class Eventful:
     """A front-end that loses samples, rails a channel, and delivers a second of samples at once where it is told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self.stands_still, self.has_caught_up = threading.Event(), threading.Event()
         self._closed = threading.Event()
 
@@ -95,14 +96,25 @@ class Eventful:
             elif first == OVERLOAD_AT + 10_000:
                 self.has_caught_up.set()
             elif not (OVERLOAD_AT < first < OVERLOAD_AT + 10_000):
-                time.sleep(0.003)  # slow enough for a next file to be made ahead
+                time.sleep(0.0005)
+            if first == RAILED[0]:
+                self._await_next_file()
+
+    def _await_next_file(self) -> None:
+        """It is made ahead; until it is there no file follows another for its length."""
+        end_s, sizes = time.monotonic() + 60, [0]
+        while not sizes[0] or len(sizes) < 20 or len(set(sizes[-20:])) > 1:
+            assert time.monotonic() < end_s
+            time.sleep(0.05)
+            sizes.append(sum(one.stat().st_size for one in self._folder.glob(".*.spare")))
+            sizes[0] = sizes[-1]
 
 
 def run_of(folder: Path, **keeping: object) -> tuple[list[Intents], LiveRun]:
     """All that happens, recorded by a recorder in its own process; what was decided live."""
     for one in (bundle(0), bundle(1)):
         compile_kernels(one, subject().info)
-    eventful = Eventful()
+    eventful = Eventful(folder)
     source = BufferedSource(eventful)
     decided: list[Intents] = []
     done: set[str] = set()
