@@ -33,7 +33,7 @@ from nervehand.gate_words import LATCHED, GateWords
 from nervehand.gathering import Gathering
 from nervehand.guarding import HandView
 from nervehand.latency import Arrivals
-from nervehand.live_summary import STAGES, LiveSummary
+from nervehand.live_summary import SHOWN, STAGES, LiveSummary
 from nervehand.live_view import RecentSamples, view_of
 from nervehand.pre_use import Overridden, PreUse
 from nervehand.recording import LiveRecorder
@@ -88,8 +88,8 @@ class LiveRun:
     of `pre_use`, which hears of all hops; None: by the word of `armed_by`.
 
     Where more than `restart_after_s` of samples wait in `backlog`, they are recorded and left out, and the decoder
-    begins anew behind them. `decide` gives the decision's settings for a decoder; None: its own. `clock_ns` is the host's
-    clock, as in `arrival_ns`.
+    begins anew behind them. `decide` gives the decision's settings for a decoder; None: its own. `clock_ns` is the
+    host's clock, as in `arrival_ns`.
 
     An exception in the decode path reaches the gate as a fault before it reaches the caller.
     """
@@ -532,6 +532,7 @@ class LiveRun:
             latency=[
                 StageLatency(stage, h.percentile_us(50), h.percentile_us(95), h.percentile_us(99))
                 for stage, h in self.traces.histograms.items()
+                if stage in SHOWN
             ],
             notice=self._notice
             if self._source_is_lost or is_news

@@ -14,6 +14,8 @@ STAGES = (
 MOVED of what began a movement, until the hand reported it.
 
 The delay line ends with the arrival of the block that let the hop's last sample leave channel health."""
+SHOWN = tuple(stage for stage in STAGES if stage != MOVED)
+"""What a screen of thirty rows has room for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from firmware_bridge.hand import AppliedCommand, HandCapabilities, HandState, Li
 from firmware_bridge.hand_config import HandConfig
 from firmware_bridge.hands.virtual_protocol import VIRTUAL_HAND
 from firmware_bridge.kinematics import KinematicHand
+from firmware_bridge.preuse_check import EITHER
 from firmware_bridge.sources import simulated
 from firmware_bridge.sources.simulated import STEERED
 from firmware_bridge.stream import SignalBlock, Source, StreamInfo
@@ -188,13 +189,13 @@ def hand_driven(
     may wear. A person knows the hand as `name`, "" by its address.
     """
     if config.address in WORN_BY_NOBODY:
-        limits = config.limits(VIRTUAL_HAND)
+        limits, side = config.limits(VIRTUAL_HAND), config.side or EITHER
         if config.address == "none":
             guarding = partial(
-                in_this_process, NoHand(), limits=limits, adjustments=config.adjustments, side=config.side
+                in_this_process, NoHand(), limits=limits, adjustments=config.adjustments, side=side
             )
             return contextlib.nullcontext(guarding), "", ()
-        return virtual_hand_guarded(guard, limits, config.adjustments, config.side), "", ()
+        return virtual_hand_guarded(guard, limits, config.adjustments, side), "", ()
     if not arm_as:
         raise NervehandError(f"nobody answers for arming {config.address}: add --arm-as NAME")
     unknown = [gesture for gesture in config.grips if gesture not in gestures]

@@ -164,7 +164,9 @@ class Recorder:
                 break
             keeper.take(message)
             last = message.sequence
-            is_new = keeper.begun != self._begun  # at once, so that the run notes in its tail what is on its way to it
+            is_new = (
+                keeper.begun != self._begun
+            )  # at once, so that the run notes in its tail what is on its way to it
             if is_new or time.monotonic() - self._reported_s > REPORT_S:
                 self._begun = keeper.begun
                 self._say()

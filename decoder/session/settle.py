@@ -87,7 +87,9 @@ def _recovered(path: Path) -> str:
                 return str(recover(path, recovered_of(path)))
             lost = found.received - sum(stop - start for start, stop in found.spans)
             end = found.session.first_sample + found.session.n_samples
-            said = Note(max(end - 1, 0), f"cut off: {lost} samples that had been received are not in this file")
+            said = Note(
+                max(end - 1, 0), f"cut off: {lost} samples that had been received are not in this file"
+            )
             notes = (*found.session.recorded.notes, said)
             write_session(replace(found.session, recorded=replace(found.session.recorded, notes=notes)), part)
         set_mark(tail_of(path), Mark.REPLACED)

@@ -158,12 +158,11 @@ def run_tests(into: Path) -> bool:
 
 def command_starts(into: Path) -> bool:
     """The installed command decodes the reference session, and the library that Bluetooth needs is found."""
-    packages = root.PREFIX / "lib" / "python3.11" / "site-packages"
     words = (
         "replay",
         root.WORK / "tests/replay/simulated.nwb",
         "--bundle",
-        packages / "nervehand/bundles/demo.nhb",
+        root.SITE_PACKAGES / "nervehand/bundles/demo.nhb",
     )
     command = root.run(into, root.PREFIX / "bin" / "nervehand", *words)
     return command == 0 and root.run(into, root.PYTHON, "-c", LIBUSB) == 0

@@ -1,9 +1,8 @@
-"""A daemon as it is worn, in real time: its own processes, an emulated board and an emulated hand, and what they say."""
+"""A daemon as it is worn, in real time: its own processes, an emulated board, an emulated hand, and what they say."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -15,14 +14,12 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from firmware_bridge.emulators.hands.device import Traced, read_trace
-from firmware_bridge.emulators.oracle import Bounds, Commanded, Happened, Story, Violation, judge
 from firmware_bridge.emulators.serial import SerialEmulator
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.gate import GateState
@@ -32,9 +29,8 @@ from firmware_bridge.plain import to_plain
 from firmware_bridge.preuse import overridden
 from firmware_bridge.stream import SignalBlock
 from nervehand.status import Status, read_status
-from tests.chaos.simulated_run import BOUNDS, REACH, SPEED, signal as played
-from tests.chaos.tap import NS, STALL_S
-from tests.proof.hand_link_rig import merged
+from tests.chaos.simulated_run import REACH, SPEED
+from tests.chaos.simulated_run import signal as played
 
 NAME = "chaos"
 WALL = "wall"
@@ -106,7 +102,15 @@ class Disk:
         """`words`, run where that disk is."""
         if self.holder is None:
             return list(words)
-        where = ["nsenter", "-t", str(self.holder.pid), "-U", "-m", "--preserve-credentials", "--wd=" + str(ROOT)]
+        where = [
+            "nsenter",
+            "-t",
+            str(self.holder.pid),
+            "-U",
+            "-m",
+            "--preserve-credentials",
+            "--wd=" + str(ROOT),
+        ]
         return [*where, *words]
 
     @property
@@ -160,7 +164,7 @@ def descendants(pid: int) -> dict[int, str]:
 ROLES = {
     "guard": "firmware_bridge.guard_process",
     "recorder": "decoder.recording.process",
-    "port": "firmware_bridge.port.face_process",
+    "port": "-m firmware_bridge.port ",
     "metrics": "nervehand.metrics",
 }
 
@@ -335,7 +339,9 @@ def real_daemon(folder: Path) -> Iterator[RealDaemon]:
             disk.command(sys.executable, "-m", "nervehand", "run", "--config", str(folder / "nervehand.toml")),
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, text=True, env={**os.environ, **tapped}, cwd=ROOT,
         )  # fmt: skip
-        daemon = RealDaemon(folder, process, board, hand, disk, *daemon_ports, text, can_step_wall=wall is not None)
+        daemon = RealDaemon(
+            folder, process, board, hand, disk, *daemon_ports, text, can_step_wall=wall is not None
+        )
         try:
             daemon.decodes(120.0)
             daemon.follows()
@@ -388,55 +394,6 @@ def _await_end_of(daemon: RealDaemon) -> None:
     while (left := ours(daemon.folder)) or list(daemon.disk.path.glob("*.tail")):
         assert time.monotonic() < end_s, f"left: {left}, {list(daemon.disk.path.glob('*.tail'))}"
         time.sleep(0.1)
-
-
-def story(folder: Path, trace: list[Traced]) -> Story:
-    """What was asked of all guards that there were, as each noted it."""
-    commands: list[Commanded] = []
-    happened: list[Happened] = []
-    read_ns: list[int] = []
-    stalls: list[tuple[int, int]] = []
-    for path in sorted(folder.glob("guard-*.jsonl")):
-        for line in path.read_text().splitlines(keepends=True):
-            if not line.endswith("\n"):
-                continue  # it was killed
-            kind, *said = json.loads(line)
-            if kind == "command":
-                from_ns, done_ns, targets, expires_ns, is_good = said
-                commands.append(Commanded(from_ns, done_ns, tuple(targets), expires_ns, is_good))
-            elif kind == "read":
-                read_ns.append(said[0])
-            elif kind == "stall":
-                stalls.append((said[0], said[1]))
-            elif found := _of_event(*said):
-                happened.append(found)
-    positions = [entry.time_ns for entry in trace if entry.kind == "position"]
-    stalls += [(a, b) for a, b in pairwise(positions) if b - a > STALL_S * NS]
-    return Story(
-        tuple(sorted(commands, key=lambda one: one.from_ns)),
-        tuple(sorted(happened, key=lambda one: one.from_ns)),
-        tuple(sorted(read_ns)),
-        merged(stalls),
-    )
-
-
-def _of_event(time_ns: int, done_ns: int, kind: str, who: str, text: str) -> Happened | None:
-    if kind in ("arm", "release", "stop", "disarm", "fault"):
-        return Happened(time_ns, done_ns, kind)
-    if kind == GateState.DISARMED.value and who == "gate" and "link" in text:
-        return Happened(time_ns, time_ns, "lost")
-    if kind == GateState.FAULTED.value:
-        return Happened(time_ns, time_ns, "fault")
-    return None
-
-
-REAL_BOUNDS: Bounds = replace(BOUNDS)
-
-
-def violations(daemon: RealDaemon) -> tuple[Violation, ...]:
-    """What the oracle says of all that was done to the hand, once the daemon has ended."""
-    trace = daemon.trace()
-    return judge(trace, story(daemon.folder, trace), REAL_BOUNDS)
 
 
 UNHANDLED = re.compile(r"Traceback|Exception|Fatal Python error|core dumped|Segmentation|BrokenPipe|Error:")

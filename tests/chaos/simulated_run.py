@@ -1,13 +1,13 @@
-"""A whole daemon in simulated time: source, decode loop, guard, gate and hand on one clock, while a list of faults happens.
+"""A whole daemon in simulated time: source, decode loop, guard, gate and hand on one clock, while faults happen.
 
 What it shares with a real one: SupervisedSource, LiveRun with the demo's decoder, the recorder's ring, GuardLoop,
-SafetyGate, the virtual hand's frames and the emulated hand. Its processes are objects: SIGSTOP is one that does nothing
-for a while, SIGKILL one that is gone, and what the real ones do about that (docs/guard.md, docs/daemon.md) is done here.
+SafetyGate, the virtual hand's frames and the emulated hand. Its processes are objects: SIGSTOP is one that does
+nothing for a while, SIGKILL one that is gone, and what the real ones do about that (docs/guard.md, docs/daemon.md) is
+done here.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,35 +21,28 @@ from numpy.typing import NDArray
 from decoder.bundle import Bundle, pack, unpack
 from decoder.deployable import Decoder
 from decoder.intent import Intents
-from decoder.recording.messages import Kind
-from decoder.recording.ring import RingReader, RingSize, make_memory
-from decoder.recording.sender import Sender
 from decoder.session import read_session
 from decoder.shadow import ShadowRules
-from firmware_bridge.adjustments import Adjustments
 from firmware_bridge.emulators.oracle import Bounds, Commanded, Happened, Story, Violation, judge
 from firmware_bridge.errors import LinkError
-from firmware_bridge.gate import GateDecision, GateEvent, GateState, SafetyGate
-from firmware_bridge.gate_limits import GateLimits
-from firmware_bridge.guard import GuardCounters, GuardLoop, Sent
+from firmware_bridge.gate import GateEvent, GateState
+from firmware_bridge.guard import Sent
 from firmware_bridge.guard_settings import GuardSettings
-from firmware_bridge.hand import HandCommand, LinkState
+from firmware_bridge.hand import LinkState
 from firmware_bridge.hands.virtual_protocol import VIRTUAL_HAND
-from firmware_bridge.preuse import PreUseReport, overridden
+from firmware_bridge.preuse import overridden
 from firmware_bridge.stream import StreamInfo
 from firmware_bridge.supervised import SourceEvent, SupervisedSource
-from nervehand.daemon import header_for
 from nervehand.demo import demo_bundle
 from nervehand.live import LiveRun
-from nervehand.recording import LiveRecorder
 from nervehand.screen import NoScreen
 from tests.chaos.faults import Fault
 from tests.chaos.simulated_hand import SimulatedHand
+from tests.chaos.simulated_processes import REACH, SPEED, Answered, Door, Ring
 from tests.chaos.simulated_source import Acquired, Killed, SimulatedDevice
 from tests.chaos.world import NS, World
 from tests.replay.reference import SESSION
 
-REACH, SPEED = (-0.6, 0.8), 2.0
 BOUNDS = Bounds((REACH[0],) * 6, (REACH[1],) * 6, (SPEED,) * 6, max_age_s=0.55, settle_s=1.0)
 HEARTBEAT_S = GuardSettings("virtual:here").heartbeat_limit_s
 FOLLOWS_S = 20.0
@@ -60,7 +53,6 @@ RESTART_S = 1.0
 """What a supervisor waits, and an engine takes to start."""
 LOOK_S = 0.01
 DRAIN_S = 0.1
-NEVER_NS = 1 << 62
 EAGER = ShadowRules(
     least_s=0.2, most_of_hop=1e9, too_slow=1e9, rest_s=0.0, rest_position=1e9, longest_wait_s=60.0
 )
@@ -105,197 +97,11 @@ class Outcome:
     trace: list[tuple[int, str, tuple[float, ...]]] = field(default_factory=list)
 
 
-class Ring:
-    """The recorder's ring with somebody at its other end, who may stand still, or be another one from now on."""
-
-    def __init__(self, info: StreamInfo, outcome: Outcome) -> None:
-        self._size = RingSize.of(info)
-        self._memory = make_memory(self._size)
-        self._outcome = outcome
-        self.sender = Sender(self._memory, self._size, header_for(info, bundle(), bundle().manifest.decision))
-        self.recorder = LiveRecorder(
-            self.sender, sender=self.sender,
-            header_of=lambda decoder: header_for(info, decoder.bundle, decoder.decision),
-        )  # fmt: skip
-        self.is_stopped = False
-        self._newest = 0
-        self._reader = RingReader(self._memory, self._size)
-
-    def drain(self) -> None:
-        """Take what is there, as the recorder's process does."""
-        if self.is_stopped:
-            return
-        for message in self._reader.read():
-            if message.sequence > self._newest:
-                self._outcome.lost_messages += message.sequence - self._newest - 1
-                self._outcome.recorded_messages += 1
-                self._newest = message.sequence
-        self._reader.done(self._newest)
-
-    def succeed(self) -> None:
-        """Another one begins where the one before had a file begun."""
-        self.is_stopped = False
-        taken = self._reader.taken
-        self._reader.close()
-        self._reader = RingReader(self._memory, self._size)
-        self._reader.next = (self._reader.last_of(Kind.MOMENT, taken) if taken else 0) or taken + 1
-
-    def close(self) -> None:
-        self.is_stopped = False
-        self.sender.close()
-        self.drain()
-        self._reader.close()
-        os.close(self._memory)
-
-
-class Door:
-    """The guard's process as decode's side sees it (a `Guard`): it may stand still, or be gone.
-
-    A command that comes while it stands still waits for it, the newest one only.
-    """
-
-    def __init__(self, world: World, hand: SimulatedHand, run: SimulatedRun) -> None:
-        self._world, self._hand, self._run = world, hand, run
-        one = np.ones(6, np.float32)
-        limits = replace(
-            GateLimits.for_hand(VIRTUAL_HAND), lower=REACH[0] * one, upper=REACH[1] * one, max_speed_per_s=SPEED * one
-        )  # fmt: skip
-        self.gate = SafetyGate(limits, VIRTUAL_HAND.watchdog_action)
-        self.loop = GuardLoop(
-            self.gate, hand, on_event=run.gate_event, on_sent=lambda sent: run.live_sent(sent),
-            clock=world.clock_ns,
-        )  # fmt: skip
-        self.is_stopped = self.is_dead = False
-        self._newest: HandCommand | None = None
-        self._waiting: HandCommand | None = None
-        world.stepping.append(self)
-
-    @property
-    def due_ns(self) -> int:
-        return NEVER_NS if self.is_stopped or self.is_dead else self.loop.due_ns
-
-    def step(self) -> None:
-        self.loop.tick()
-
-    @property
-    def counters(self) -> GuardCounters:
-        return self.loop.counters
-
-    @counters.setter
-    def counters(self, counters: GuardCounters) -> None:
-        raise AssertionError("nobody sets them")
-
-    @property
-    def decision(self) -> GateDecision | None:
-        return self.loop.decision
-
-    @property
-    def state(self) -> GateState:
-        return GateState.DISARMED if self.is_dead else self.loop.state
-
-    def submit(self, command: HandCommand) -> Sent | None:
-        if self.is_dead:
-            raise LinkError("the guard process was killed by SIGKILL: the hand is left to its own watchdog")
-        if self.is_stopped:
-            self._waiting = command
-        else:
-            self._take(command)
-        return None
-
-    def _take(self, command: HandCommand) -> None:
-        now_ns = self._world.now_ns
-        if now_ns < command.expires_ns:
-            good = not command.quality.warming and command.quality.healthy_fraction >= 0.75
-            targets = tuple(float(t) for t in command.targets)
-            self._run.commands.append(Commanded(now_ns, now_ns, targets, command.expires_ns, good))
-        self._newest = command
-        self.loop.submit(command)
-
-    def silence(self) -> None:
-        """Decode's heartbeat stays away."""
-        if self._newest is not None and not (self.is_stopped or self.is_dead):
-            now_ns = self._world.now_ns
-            targets = tuple(float(t) for t in self._newest.targets)
-            self._run.commands.append(Commanded(now_ns, now_ns, targets, now_ns))
-            self.loop.withdraw(self._newest)
-
-    def go_on(self) -> None:
-        """After it stood still."""
-        self.is_stopped = False
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            self._take(waiting)
-
-    def leave(self) -> None:
-        """It is no process any more."""
-        self.is_dead = True
-        self._world.stepping.remove(self)
-
-    def request_arm(
-        self, who: str, report: PreUseReport, acknowledgement: str = "", asked_ns: int = 0
-    ) -> bool:
-        if self.is_dead or self.is_stopped:
-            return False
-        return self.loop.request_arm(who, report, acknowledgement, asked_ns)
-
-    def request_disarm(self, who: str) -> None:
-        self.loop.request_disarm(who)
-
-    def request_stop(self, who: str) -> None:
-        self.loop.request_stop(who)
-
-    def request_release(self, who: str) -> None:
-        self.loop.request_release(who)
-
-    def report_fault(self, who: str, what: str) -> None:
-        if not (self.is_dead or self.is_stopped):
-            self.loop.report_fault(who, what)
-
-    @property
-    def adjustments(self) -> Adjustments:
-        return self.loop.adjustments
-
-    def adjust(self, who: str, adjustments: Adjustments) -> None:
-        self.loop.adjust(who, adjustments)
-
-    @property
-    def limits(self) -> GateLimits:
-        return self.loop.limits
-
-    def limit(self, who: str, limits: GateLimits) -> GateLimits:
-        return self.loop.limit(who, limits)
-
-    def start(self) -> None:
-        """The world steps it."""
-
-    def close(self, release_s: float | None = None) -> None:
-        """The run ends it."""
-
-    def __enter__(self) -> Door:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class Answered:
-    """Somebody answers for the hand, on the world's clock."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def report(self) -> PreUseReport:
-        return overridden("Ann", self._world.now_ns)
-
-    def decoded(self, intents: Intents, seen: object) -> None:
-        """Nothing is looked at."""
-
-
 Script = Iterator[Callable[[], bool]]
 
 
 class SimulatedRun:
-    """All of it, from start to the last fault. `steps_wall` False leaves the wall clock as it is where a fault steps it."""
+    """All of it, from start to the last fault. `steps_wall` False leaves the wall clock as it is."""
 
     def __init__(self, plan: list[Fault], seed: int, *, steps_wall: bool = True) -> None:
         self.world = World()
@@ -356,7 +162,7 @@ class SimulatedRun:
         world = self.world
         self.outcome.lives += 1
         self._is_killed = False
-        ring = self._ring = Ring(self.device.info, self.outcome)
+        ring = self._ring = Ring(self.device.info, bundle())
         self._door = door = Door(world, self.hand, self)
         self.hand.connect(10.0)
         source = SupervisedSource(self.device, self._source_event, clock_ns=world.clock_ns, wait=world.wait)
@@ -379,6 +185,8 @@ class SimulatedRun:
         self.outcome.digest.append(live._summary(0.0).intents_sha256)
         self._live, self._ring = None, None
         ring.close()
+        self.outcome.recorded_messages += ring.received
+        self.outcome.lost_messages += ring.lost
         if not door.is_dead:
             door.leave()
         self.hand.close()
@@ -390,7 +198,9 @@ class SimulatedRun:
             return
         door.request_release("guard process")
         end_ns = self.world.now_ns + 5 * NS
-        while not (door.gate.at_rest and self.hand.link is LinkState.CONNECTED) and self.world.now_ns < end_ns:
+        while (
+            not (door.gate.at_rest and self.hand.link is LinkState.CONNECTED) and self.world.now_ns < end_ns
+        ):
             self.world.wait(LOOK_S)
         self.world.wait(0.3)
         door.request_disarm("guard process")
@@ -451,7 +261,9 @@ class SimulatedRun:
             if is_so():
                 return True
             door = self._door
-            state = None if door is None else (door.state, door.decision and door.decision.cause, self.hand.link)
+            state = (
+                None if door is None else (door.state, door.decision and door.decision.cause, self.hand.link)
+            )
             assert self.world.now_ns < end_ns, f"not within {limit_s} s: {what}; {state}"
             return False
 
@@ -482,7 +294,9 @@ class SimulatedRun:
         door = self._door
         assert door is not None
         door.request_release("Ann")
-        yield self._within(5.0, lambda: door.gate.at_rest and self.hand.link is LinkState.CONNECTED, "at rest")
+        yield self._within(
+            5.0, lambda: door.gate.at_rest and self.hand.link is LinkState.CONNECTED, "at rest"
+        )
         yield self._passed(1.5)
         self._stop.set()
 
@@ -522,7 +336,9 @@ class SimulatedRun:
             case "decode killed":
                 self._is_killed = True
                 device.silent_until_ns = until_ns if fault.seed % 2 else 0
-                yield self._within(60.0, lambda: self._live not in (live, None), "the engine is started again")
+                yield self._within(
+                    60.0, lambda: self._live not in (live, None), "the engine is started again"
+                )
             case "guard stopped":
                 door.is_stopped = hand.is_stopped = True
                 said = len(hand.device.trace.entries)
@@ -543,7 +359,9 @@ class SimulatedRun:
                 door.leave()
                 hand.close()
                 self._nobody_sends()
-                yield self._within(60.0, lambda: self._live not in (live, None), "the engine is started again")
+                yield self._within(
+                    60.0, lambda: self._live not in (live, None), "the engine is started again"
+                )
             case "hand disconnects":
                 hand.disconnect()
             case "hand away":

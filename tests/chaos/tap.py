@@ -1,6 +1,6 @@
 """In the guard of a daemon under chaos: what the oracle has to know.
 
-Nothing here changes what the guard does: it notes what comes to the gate's door, as `tests/proof/hand_link_rig.py` does.
+Nothing here changes what the guard does: it notes what comes to the gate's door, as tests/proof/hand_link_rig.py does.
 """
 
 from __future__ import annotations
@@ -54,8 +54,15 @@ def _tap_guard(path: Path) -> None:
     def withdrawn(self: GuardLoop, command: HandCommand) -> None:
         from_ns = time.monotonic_ns()
         withdraw(self, command)
-        done_ns = time.monotonic_ns()
-        say("command", from_ns, done_ns, [float(t) for t in command.targets], done_ns, True)
+        # Its end, at the earliest: the step that it made has sent what follows already.
+        say(
+            "command",
+            from_ns,
+            time.monotonic_ns(),
+            [float(t) for t in command.targets],
+            from_ns,
+            True,
+        )
 
     def emitted(self: GuardLoop, events: tuple[GateEvent, ...]) -> None:
         for event in events:

@@ -51,10 +51,14 @@ def _count(pid: int, what: str) -> int | None:
 
 
 class HopTimer:
-    """`LiveRun.working`: the processor time of the decode loop for each block that is complete, which is a hop."""
+    """`LiveRun.working`: the processor time of the decode loop for each hop, as its share of its block.
+
+    `hops` are those of the block that is worked on.
+    """
 
     def __init__(self) -> None:
         self.histogram = LatencyHistogram()
+        self.hops = 0
         self.is_left_out = False
         self._began_ns = 0
 
@@ -67,9 +71,10 @@ class HopTimer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self.is_left_out:
-            self.histogram.add(time.thread_time_ns() - self._began_ns)
-        self.is_left_out = False
+        if self.hops and not self.is_left_out:
+            spent_ns = time.thread_time_ns() - self._began_ns
+            self.histogram.add(spent_ns // self.hops, self.hops)
+        self.is_left_out, self.hops = False, 0
 
 
 @dataclass
@@ -109,6 +114,7 @@ class Measuring:
 
     def __call__(self, intents: Intents) -> None:
         self.hops += len(intents)
+        self._timer.hops = len(intents)
         self.newest = int(intents.sample_index[-1])
         if self.newest < self._look_due:
             return

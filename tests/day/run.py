@@ -53,7 +53,8 @@ from tests.day.verdict import Finding, Period, judged
 
 MIB = 1 << 20
 HOP_MS = 20.0
-MOST_MESSAGES, MOST_UNSETTLED = 8000, 4
+BLOCK_HOPS = 10
+MOST_MESSAGES, MOST_UNSETTLED = 1500, 4
 """Where the recorder has more before it, or recordings to close, samples wait: it never comes to that in real time."""
 HAND_AWAY_S = 0.05
 SYNC_S = 600.0
@@ -178,7 +179,7 @@ def run_day(settings: DaySettings, say: Callable[[Period], None]) -> Day:
     log.listen(status.source_event)
     told: deque[str] = deque()
     n_samples = round(settings.hours * 3600 * info.rate_hz)
-    device = DayDevice(info, n_samples, first.hop_raw_samples, told.append)
+    device = DayDevice(info, n_samples, BLOCK_HOPS * first.hop_raw_samples, told.append)
     buffered: BufferedSource
     supervised = SupervisedSource(
         device, lambda event: buffered.event(event), rate_tolerance=None, wait=lambda seconds: False

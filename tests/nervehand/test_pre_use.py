@@ -111,7 +111,7 @@ def test_who_asks_for_rest_during_the_check_is_not_overruled_by_its_passing(
 
 
 @contextmanager
-def stopped_while_its_hand_was_looked_for(options: GuardOptions) -> Iterator[Guarding]:
+def stopped_while_its_hand_was_looked_for(options: GuardOptions, *more: object) -> Iterator[Guarding]:
     """By another terminal; the run hears of it a moment later, as of everything that its guard does."""
 
     @contextmanager

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from nervehand.drawing import draw_hand
 from nervehand.latency import LatencyHistogram
-from nervehand.live import STAGES
+from nervehand.live_summary import SHOWN
 from nervehand.panels import screen_of
 from nervehand.picture import PictureScreen
 from nervehand.screen import (
@@ -90,13 +90,13 @@ def test_the_screen_fits_a_terminal_of_thirty_rows(width: int) -> None:
         levels_uv=[1.0] * MOST_CHANNELS,
         history_uv=[[1.0] * 24] * MOST_CHANNELS,
         masked=[""] * MOST_CHANNELS,
-        latency=[StageLatency(stage, 9_999.0, 123_456.0, 12_345_678.0) for stage in STAGES],
+        latency=[StageLatency(stage, 9_999.0, 123_456.0, 12_345_678.0) for stage in SHOWN],
     )
     text = drawn(many, width)
     assert "…" not in text
     assert len(text.splitlines()) <= 30
     assert "and 48 more" in text
-    for stage in STAGES:
+    for stage in SHOWN:
         assert re.search(rf"{re.escape(stage)} +9,999 +123ms +12\.3s", text)
 
 

@@ -65,7 +65,9 @@ def test_what_a_run_tells_is_in_sessions_when_it_ends(tmp_path: Path) -> None:
         process,
     ):
         number = 0
-        while int(str(sender.report.get("files_begun", 0))) < 3:  # a file that is full goes on until the next is made
+        while (
+            int(str(sender.report.get("files_begun", 0))) < 3
+        ):  # a file that is full goes on until the next is made
             assert number < 10_000
             told(sender, number, number + 10)
             number += 10
