@@ -247,7 +247,7 @@ class DaemonStatus:
         if recorded is None:
             return RecordingStatus("off")
         recorded.process.look(recorded.sender, now_s)
-        report = recorded.sender.report
+        report = recorded.sender.newest_report()
 
         def number(name: str) -> float:
             value = report.get(name)

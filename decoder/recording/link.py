@@ -51,11 +51,10 @@ class RecorderProcess:
         self._keeper.start()
 
     def look(self, sender: Sender, now_s: float) -> None:
-        """Bring the sender's report up to date, and kill a recorder that stands still, before the ring is full.
+        """Kill a recorder that stands still, before the ring is full: another one takes its place.
 
-        `now_s` is monotonic. To be called each second or so.
+        `now_s` is monotonic. To be called each second or so, from any thread.
         """
-        sender.look()
         if not sender.backlog or sender.taken != self._taken:
             self._taken, self._moved_s = sender.taken, now_s
         elif now_s - self._moved_s > STUCK_S:

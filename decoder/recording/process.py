@@ -1,4 +1,4 @@
-"""The recorder as a process of its own, at a lower priority than those that move a hand.
+"""The recorder as a process of its own, in the normal class: a hand is moved by a real-time one where it can be had.
 
     python -m decoder.recording.process --owner FD --memory FD
 
@@ -36,7 +36,6 @@ REPORT_S = 0.5
 FLUSH_S = 0.1
 SETTLE_AGAIN_S, LONGEST_SETTLE_AGAIN_S = 60.0, 3600.0
 """A recording that could not be settled is tried again so much later, doubled each time."""
-NICENESS = 5
 FAILED = 3
 """Exit status where HDF5 failed in the middle of a file: nothing in that process may touch it again."""
 
@@ -220,7 +219,6 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # likewise
     with contextlib.suppress(OSError):  # a real-time owner's class is inherited, and is not for this
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-    os.nice(NICENESS)
     with socket.socket(fileno=given.owner) as owner:
         try:
             said = json.loads(first_line(owner))

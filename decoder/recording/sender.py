@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -23,12 +24,13 @@ from firmware_bridge.guard import Sent
 from firmware_bridge.hand import HandCommand, HandState
 from firmware_bridge.stream import SignalBlock
 
+LOOK_S = 0.1
+
 
 class Sender:
     """Hands over to a recorder in another process, through the ring at `memory`. One thread owns it.
 
-    Before the first block, and each few seconds from then on, comes a `moment`: a file may begin there. What the
-    recorder says of itself is its `report`, which `look` brings up to date.
+    Before the first block, and each few seconds from then on, comes a `moment`: a file may begin there.
     """
 
     def __init__(self, memory: int, size: RingSize, header: Header) -> None:
@@ -41,8 +43,9 @@ class Sender:
         self._way: OnItsWay | None = None
         self._way_to = ""
         self._is_closed = False
+        self._looked_s = float("-inf")
         self.report: Mapping[str, object] = {}
-        """The newest that the recorder said of itself (keeper.Report as plain JSON); empty before its first word."""
+        """The newest that `look` has taken."""
 
     @property
     def present_sample(self) -> int:
@@ -74,6 +77,10 @@ class Sender:
         """A block as it was received."""
         self._put(Kind.BLOCK, messages.encode_block(block))
         self._next = block.first_sample + block.n_samples
+        now_s = time.monotonic()
+        if now_s - self._looked_s > LOOK_S:
+            self._looked_s = now_s
+            self.look()
         if self._way is not None:
             self._way.note(self._next)
 
@@ -112,8 +119,17 @@ class Sender:
         """Keep the files of the last seconds, whatever the budget says."""
         self._put(Kind.PIN, messages.encode_pin(pin))
 
+    def newest_report(self) -> Mapping[str, object]:
+        """What the recorder said last of itself (keeper.Report as plain JSON); empty before that. From any thread."""
+        n, payload = self._ring.report.read()
+        found: Mapping[str, object] = json.loads(payload) if n else {}
+        return found
+
     def look(self) -> None:
-        """Take the recorder's newest report, and note from now on in its present file how far samples have come."""
+        """Take the recorder's newest report, and note from now on in its present file how far samples have come.
+
+        `append` does so each LOOK_S.
+        """
         n, payload = self._ring.report.read()
         if n == self._reports or not n:
             return

@@ -43,7 +43,7 @@ STALL_LIMIT_S = 20.0
 CONFIG = """
 name = "chaos"
 [source]
-address = "serial:{board}"
+address = "{source}"
 [hand]
 address = "virtual:{hand}"
 transport = "{transport}"
@@ -306,8 +306,11 @@ def environment(values: dict[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def real_daemon(folder: Path) -> Iterator[RealDaemon]:
-    """Decoding and following; ended in order, and nothing of it is left. What it said is in `folder`."""
+def real_daemon(folder: Path, source: str = "") -> Iterator[RealDaemon]:
+    """Decoding and following; ended in order, and nothing of it is left. What it said is in `folder`.
+
+    `source` is the emulated board unless it says another address.
+    """
     runtime = folder / "run"
     (runtime / "nervehand").mkdir(parents=True, mode=0o700)
     runtime.chmod(0o700)

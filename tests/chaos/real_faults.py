@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from decoder.as_recorded import compared, replay_as_recorded
+from decoder.as_recorded import compared, left_out, replay_as_recorded
 from decoder.bundle import Bundle, pack
 from decoder.chain import joined
 from decoder.recording.files import kept_in
@@ -34,6 +34,8 @@ FOLLOWS_S = 60.0
 ABORTED = "Fatal Python error: Aborted"
 """What the supervisor has an engine that stands still print, before it ends it."""
 TAKES_OVER_S = 90.0
+BEHIND_S = 10.0
+"""What a recorder may have before it, that has taken up where another one was killed."""
 
 
 @dataclass
@@ -51,13 +53,15 @@ class Verdict:
     targets: int = 0
     files: int = 0
     compared_hops: int = 0
+    overloads: int = 0
+    """Times that too many samples had come at once, and the decoder began anew behind them."""
     differing: list[str] = field(default_factory=list)
 
 
-def run_faults(folder: Path, plan: list[Fault]) -> Verdict:
+def run_faults(folder: Path, plan: list[Fault], source: str = "") -> Verdict:
     """All of them in turn on one daemon, which is ended in order; judged by the oracle, its log, and its files."""
     verdict = Verdict()
-    with real_daemon(folder) as daemon:
+    with real_daemon(folder, source) as daemon:
         for fault in plan:
             time.sleep(fault.after_s)
             verdict.began.append((time.monotonic_ns(), str(fault)))
@@ -215,7 +219,7 @@ def answers(daemon: RealDaemon) -> None:
         if recording is None or recording.state != "recording":
             return False
         seen.append(recording.samples)
-        return any(0 < a < b for a, b in pairwise(seen))
+        return any(0 < a < b for a, b in pairwise(seen)) and recording.ring_backlog_s < BEHIND_S
 
     within(40.0, records, "it records")
 
@@ -283,6 +287,7 @@ def judge_files(folder: Path, verdict: Verdict) -> None:
     for kept in kept_in(folder, NAME):
         session = read_session(kept.path)
         verdict.files += 1
+        verdict.overloads += len(left_out(session))
         recorded = session.recorded.intents
         if recorded is None or not len(recorded):
             continue

@@ -31,15 +31,15 @@ def nothing_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("nothing_logged")
-def test_forty_faults_of_every_kind_leave_the_oracle_content_and_the_daemon_decoding() -> None:
-    plan = planned(40, 1, IN_SIMULATED_TIME)
+def test_a_fault_of_every_kind_leaves_the_oracle_content_and_the_daemon_decoding() -> None:
+    plan = planned(len(IN_SIMULATED_TIME), 2, IN_SIMULATED_TIME)
+    assert {fault.kind for fault in plan} == {kind.name for kind in IN_SIMULATED_TIME}
     outcome = SimulatedRun(plan, 1).run()
-    assert outcome.faults == 40
+    assert outcome.faults == len(plan)
     assert outcome.violations == []
     assert outcome.lost_messages == 0
-    assert outcome.lives >= 5  # four were killed, or their guards
-    assert outcome.targets > 1000
-    assert all(outcome.watchdogs.values())
+    assert outcome.lives == 3  # an engine was killed, and a guard
+    assert outcome.targets > 500
 
 
 def test_while_the_guard_stands_still_the_hands_own_watchdog_acts_and_not_before() -> None:
@@ -69,7 +69,7 @@ def test_a_step_of_the_wall_clock_changes_nothing_of_what_is_decided_or_sent() -
 
 
 def test_the_same_faults_give_the_same_run() -> None:
-    plan = planned(5, 9, IN_SIMULATED_TIME)
+    plan = planned(4, 9, IN_SIMULATED_TIME)
     one, other = SimulatedRun(plan, 9).run(), SimulatedRun(plan, 9).run()
     assert one.trace == other.trace
     assert one.digest == other.digest

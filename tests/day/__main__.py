@@ -12,7 +12,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-TITLES = ("hours", "wall s", "PSS MiB", "fds", "threads", "objects", "hop p50", "p99 µs", "hops", "lost", "files", "kept")
+TITLES = ("hours", "wall s", "PSS MiB", "fds", "threads", "objects", "hop p50", "p99 µs", "hops", "lost", "files", "kept", "waited s", "cpu s")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,7 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
             f"{one.hours:.2f}", f"{one.wall_s:.0f}", pss, "/".join(map(str, one.descriptors.values())),
             "/".join(map(str, one.threads.values())), str(one.objects), f"{one.hop_us['p50']:.0f}",
             f"{one.hop_us['p99']:.0f}", str(one.hops), str(one.hops_expected - one.hops), str(one.files),
-            f"{one.kept_mib:.0f}",
+            f"{one.kept_mib:.0f}", f"{one.waited_s:.0f}",
+            "/".join(str(one.counts[name]) for name in one.counts if name.startswith("cpu_s")),
         ]  # fmt: skip
         growing = ", ".join(f"{name} +{n}" for name, n in one.growing.items())
         print("  ".join(f"{number:>9}" for number in numbers), growing, file=shown, flush=True)

@@ -40,6 +40,7 @@ from nervehand.daemon import header_for
 from nervehand.daemon_status import DaemonStatus, Recorded, StartTimes
 from nervehand.driving import Driven, Listeners
 from nervehand.guarding import in_this_process
+from nervehand.jetson import cpu_s
 from nervehand.live import LiveRun
 from nervehand.live_port import Owner, ServedRun, answering, port_of
 from nervehand.pre_use import Overridden
@@ -208,7 +209,8 @@ def run_day(settings: DaySettings, say: Callable[[Period], None]) -> Day:
         def beside() -> tuple[int, float, float, Mapping[str, int]]:
             report = sender.report
             counters = guarded.guard.counters
-            counts = {
+            pids = _pids(process, port.server_pid)
+            counts = {f"cpu_s_{role}": round(cpu_s(pid) or 0.0) for role, pid in pids.items()} | {
                 "applied": counters.commands_applied, "late": live.dropped_commands, "deaths": process.deaths,
                 "rearmed": sum(one == "armed" for one in armed), "files_begun": _whole(report, "files_begun"),
                 "ring_lost": _whole(report, "lost"), "samples_missed": _whole(report, "missed"),

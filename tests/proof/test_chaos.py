@@ -9,19 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.chaos.faults import IN_REAL_TIME, IN_SIMULATED_TIME, planned
+from tests.chaos.faults import IN_REAL_TIME, IN_SIMULATED_TIME, Fault, planned
 from tests.chaos.real_faults import run_faults
 from tests.chaos.simulated_run import SimulatedRun
 from tests.proof.plugin import Proof
 
 AT_A_TIME = 50
 """Faults of one run in simulated time."""
+LEAST = 3
 SHARDS = 2
 """Of the faults in real time, each on a daemon of its own: half an hour would be too long for one proof."""
 
 
 def test_faults_in_simulated_time(proof: Proof, caplog: pytest.LogCaptureFixture) -> None:
-    plan = planned(proof.count(950, least=40), proof.seed, IN_SIMULATED_TIME)
+    plan = planned(proof.count(950), proof.seed, IN_SIMULATED_TIME)
     violations: list[object] = []
     decodes_s: list[float] = []
     follows_s: list[float] = []
@@ -61,13 +62,31 @@ def test_faults_in_simulated_time(proof: Proof, caplog: pytest.LogCaptureFixture
     assert lost == 0
 
 
-@pytest.mark.slow
+@pytest.mark.proof(alone=True)
+def test_samples_of_fifteen_seconds_that_come_at_once(proof: Proof, tmp_path: Path) -> None:
+    """A source that is paced by the engine's own thread has them all once that is run again."""
+    n = proof.count(4)
+    if n < 2:
+        pytest.skip("it takes as long as all others of so small a proof")
+    verdict = run_faults(tmp_path, [Fault(k, "decode stopped", 1.0, 15.0, k) for k in range(n)], "simulated")
+    proof.record(
+        faults=n,
+        overloads=verdict.overloads,
+        violations=len(verdict.violations),
+        unhandled_exceptions=len(verdict.unhandled),
+        hops_decoded_again=verdict.compared_hops,
+        files_that_differ=len(verdict.differing),
+    )
+    assert verdict.overloads == n
+    assert (verdict.violations, verdict.unhandled, verdict.differing) == ([], [], [])
+
+
 @pytest.mark.proof(alone=True)
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_faults_in_real_time(proof: Proof, tmp_path: Path, shard: int) -> None:
     plan = planned(proof.count(50), proof.seed, IN_REAL_TIME)[shard::SHARDS]
-    if not plan:
-        pytest.skip("the other ones have all faults of so small a proof")
+    if len(plan) < LEAST:
+        pytest.skip("tests/chaos/test_real.py does as many")
     verdict = run_faults(tmp_path, plan)
     took_s = [one for each in verdict.decodes_again_s.values() for one in each]
     proof.record(
