@@ -28,7 +28,7 @@ ENDINGS = 3
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
 """Before a recorder that died is started again; doubled each time that it dies young."""
 STUCK_S = 20.0
-"""A recorder that takes nothing for so long while something waits is started anew; the ring keeps longer."""
+"""A recorder that shows no sign of life for so long while something waits is started anew; the ring keeps longer."""
 OLD_S = 60.0
 """One that lived for so long did not die of its start."""
 
@@ -43,7 +43,7 @@ class RecorderProcess:
         self.deaths = 0
         self._first = json.dumps({"settings": to_plain(settings), "size": to_plain(size)}).encode() + b"\n"
         self._memory = memory
-        self._taken, self._moved_s = 0, time.monotonic()
+        self._sign, self._moved_s = (0, 0), time.monotonic()
         self._is_ending = threading.Event()
         self._lock = threading.Lock()
         self._owner, self._process = self._started()
@@ -55,8 +55,9 @@ class RecorderProcess:
 
         `now_s` is monotonic. To be called each second or so, from any thread.
         """
-        if not sender.backlog or sender.taken != self._taken:
-            self._taken, self._moved_s = sender.taken, now_s
+        sign = sender.sign_of_life
+        if not sender.backlog or sign != self._sign:
+            self._sign, self._moved_s = sign, now_s
         elif now_s - self._moved_s > STUCK_S:
             self._moved_s = now_s
             logger.error("the recorder has not moved for %g s and is killed", STUCK_S)

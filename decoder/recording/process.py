@@ -106,7 +106,7 @@ class Recorder:
         self._owner, self._reader = owner, reader
         self._settler = Settler()
         self._makes_ahead = settings.path is None
-        self._spare = Spare(Path(settings.folder), settings.name)
+        self._spare = Spare(Path(settings.folder), settings.name, self._say)
         self._keeper = Keeper(settings, self._settler.add, make=self._spare.make, waits=self._waits_for_spare)
         self._is_over = False
         self._begun = 0

@@ -58,6 +58,11 @@ class Sender:
         return self._ring.taken
 
     @property
+    def sign_of_life(self) -> tuple[int, int]:
+        """Changes as long as the recorder lives: what it is through with, how often it reported. From any thread."""
+        return self._ring.taken, self._ring.report.read()[0]
+
+    @property
     def backlog(self) -> int:
         """Messages that the recorder is not through with."""
         return self._ring.written - self._ring.taken
@@ -136,6 +141,8 @@ class Sender:
         self._reports, self.report = n, json.loads(payload)
         path = str(self.report.get("tail", ""))
         if path != self._way_to:
+            if self._way is not None and path:
+                self._way.note(0)  # what was on its way there is in the next one
             self._leave_way()
             self._way_to = path
             if path:

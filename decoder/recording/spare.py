@@ -9,9 +9,12 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 from decoder.session.layout import Header
 from decoder.session.recorder import LANES
@@ -20,6 +23,7 @@ from firmware_bridge.errors import NervehandError
 
 CREATE_S = 120.0
 """How long a file may take to be made, on a machine that does other things too."""
+WAITING_S = 0.5
 AGAIN_S = 60.0
 """After a spare that could not be made, the next is tried so much later."""
 
@@ -35,32 +39,61 @@ def asked_for(path: Path, header: Header, names: tuple[str, ...], state: bytes) 
 MAKER = [sys.executable, "-m", "decoder.session.skeleton"]
 
 
-def make_elsewhere(path: Path, header: Header, names: tuple[str, ...], *, state: bytes) -> None:
-    """As skeleton.create, in a process that ends with it: what makes NWB files takes more memory than a recorder."""
+def make_elsewhere(
+    path: Path,
+    header: Header,
+    names: tuple[str, ...],
+    *,
+    state: bytes,
+    waiting: Callable[[], None] = lambda: None,
+) -> None:
+    """As skeleton.create, in a process that ends with it: what makes NWB files takes more memory than a recorder.
+
+    `waiting` is called now and then until it is made.
+    """
+    asked = asked_for(path, header, names, state)
+    end_s = time.monotonic() + CREATE_S
     try:
-        done = subprocess.run(
-            MAKER,
-            input=asked_for(path, header, names, state),
-            capture_output=True,
-            timeout=CREATE_S,
-            check=False,
-        )
+        with subprocess.Popen(MAKER, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as made:
+            # A pipe holds less than a state, and who reads it takes seconds to start; `communicate` cannot go on with
+            # what it has not written by a timeout.
+            pipe, made.stdin = made.stdin, None
+            assert pipe is not None
+            threading.Thread(target=_told, args=(pipe, asked), daemon=True).start()
+            while True:
+                try:
+                    _, said = made.communicate(timeout=WAITING_S)
+                    break
+                except subprocess.TimeoutExpired:
+                    waiting()
+                    if time.monotonic() > end_s:
+                        made.kill()
+                        raise
     except (OSError, subprocess.TimeoutExpired) as error:
         path.unlink(missing_ok=True)
         raise NervehandError(f"{path}: cannot be made ({error}): see to the machine's memory") from None
-    if done.returncode:
+    if made.returncode:
         path.unlink(missing_ok=True)
-        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no word"]
+        last = said.decode(errors="replace").strip().splitlines()[-1:] or ["no word"]
         raise NervehandError(
             last[0] if last[0].startswith(str(path)) else f"{path}: cannot be made ({last[0]})"
         )
 
 
+def _told(pipe: IO[bytes], asked: bytes) -> None:
+    with contextlib.suppress(OSError), pipe:  # one that ends before it has read all says why
+        pipe.write(asked)
+
+
 class Spare:
     """Makes files as skeleton.create does: from one that was made ahead, where it is of the same form."""
 
-    def __init__(self, folder: Path, name: str) -> None:
-        """It lies hidden in the folder of the recordings; what a recorder that was killed left there goes."""
+    def __init__(self, folder: Path, name: str, waiting: Callable[[], None] = lambda: None) -> None:
+        """It lies hidden in the folder of the recordings; what a recorder that was killed left there goes.
+
+        `waiting` is called now and then while `make` takes long.
+        """
+        self._waiting = waiting
         self._path = folder / f".{name}.{os.getpid()}.spare"
         self._made: Header | None = None  # the form of the one that is there
         self._last: tuple[Header, bytes] | None = None  # what the newest file was made with
@@ -86,7 +119,7 @@ class Spare:
             except (OSError, KeyError, RuntimeError, ValueError) as error:
                 logger.warning("the file that was made ahead cannot be used: %s", error)
         self._path.unlink(missing_ok=True)
-        make_elsewhere(path, header, names, state=state)
+        make_elsewhere(path, header, names, state=state, waiting=self._waiting)
 
     @property
     def is_awaited(self) -> bool:

@@ -117,8 +117,8 @@ def _require_tools() -> None:
         subprocess.run(["update-binfmts", "--enable", "qemu-aarch64"], check=True)
 
 
-def run(into: Path, *command: str | Path, output: Path | None = None) -> int:
-    """Run a command inside and give its exit status; what it prints goes to `output` too where that is named."""
+def run(into: Path, *command: str | Path) -> int:
+    """Run a command inside and give its exit status."""
     root = into / "root"
     (root / "etc" / "cpuinfo").write_text(CPUINFO)
     script = (
@@ -135,28 +135,8 @@ def run(into: Path, *command: str | Path, output: Path | None = None) -> int:
         "PYTHONUNBUFFERED": "1",
         "QEMU_CPU": CPU,
     }
-    words = [
-        "unshare",
-        "--mount",
-        "--propagation",
-        "private",
-        "sh",
-        "-c",
-        script,
-        str(root),
-        *map(str, command),
-    ]
-    with subprocess.Popen(
-        words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as p:
-        assert p.stdout is not None
-        lines = []
-        for line in p.stdout:
-            print(line, end="", flush=True)
-            lines.append(line)
-    if output is not None:
-        output.write_text("".join(lines))
-    return p.returncode
+    words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, str(root)]
+    return subprocess.run([*words, *map(str, command)], env=environment).returncode
 
 
 def install(into: Path) -> None:

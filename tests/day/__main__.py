@@ -12,19 +12,38 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-TITLES = ("hours", "wall s", "PSS MiB", "fds", "threads", "objects", "hop p50", "p99 µs", "hops", "lost", "files", "kept", "waited s", "cpu s")
+TITLES = (
+    "hours",
+    "wall s",
+    "PSS MiB",
+    "fds",
+    "threads",
+    "objects",
+    "hop p50",
+    "p99 µs",
+    "hops",
+    "lost",
+    "files",
+    "kept",
+    "waited s",
+    "cpu s",
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.day", description=__doc__)
     parser.add_argument("--hours", type=float, default=24.0, help="of samples (24)")
-    parser.add_argument("--each-s", type=float, default=1800.0, help="one measurement for so many seconds (1800)")
+    parser.add_argument(
+        "--each-s", type=float, default=1800.0, help="one measurement for so many seconds (1800)"
+    )
     parser.add_argument(
         "--settled-s", type=float, default=3600.0, help="what comes later is compared with then (3600)"
     )
     parser.add_argument("--rotate-mib", type=int, default=256, help="the size of a recording (256)")
     parser.add_argument("--budget-mib", type=int, default=1024, help="of all recordings (1024)")
-    parser.add_argument("--pin-each-s", type=float, default=6 * 3600.0, help="how often some are pinned (6 h)")
+    parser.add_argument(
+        "--pin-each-s", type=float, default=6 * 3600.0, help="how often some are pinned (6 h)"
+    )
     parser.add_argument("--folder", type=Path, help="where they lie for as long as it runs")
     parser.add_argument("--json", action="store_true", help="one JSON document in place of tables")
     options = parser.parse_args(arguments)
@@ -65,15 +84,20 @@ def main(arguments: list[str] | None = None) -> int:
             day = run_day(settings, line)
         finally:
             text = (path / "log").read_text(errors="replace")
-            bad = [one for one in text.splitlines() if '"level":"error"' in one.replace(" ", "") or "Traceback" in one]
+            bad = [
+                one
+                for one in text.splitlines()
+                if '"level":"error"' in one.replace(" ", "") or "Traceback" in one
+            ]
             for one in bad[:20]:
                 print(one, file=shown, flush=True)
     if options.json:
         print(json.dumps(asdict(day) | {"passed": day.passed, "errors_logged": len(bad)}))
     else:
         print(f"\n{options.hours:g} h of samples in {day.wall_s:.0f} s; {day.counts}", file=shown)
-        for one in day.findings:
-            print(f"{'passed' if one.passed else 'FAILED'}  {one.name}: {one.text}", file=shown)
+        for finding in day.findings:
+            said = "passed" if finding.passed else "FAILED"
+            print(f"{said}  {finding.name}: {finding.text}", file=shown)
         print(f"errors logged: {len(bad)}", file=shown)
     return 0 if day.passed else 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from threading import Event
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from calibration.stepgraph import to_whole_numbers
 from decoder.bundle import Bundle, pack, unpack, write_bundle
 from decoder.chain import compile_kernels
 from decoder.decision import DecisionSettings
+from decoder.health import delay_samples
+from decoder.intent import Intents
 from decoder.recording.keeper import KeepSettings
 from decoder.recording.link import RecorderProcess, recorder_process
 from decoder.recording.sender import Sender
@@ -48,6 +50,7 @@ from nervehand.recording import LiveRecorder
 from nervehand.running import NoHand
 from nervehand.screen import NoScreen
 from nervehand.source_log import SourceLog
+from nervehand.stopping import stop_on_signals
 from tests.day.measuring import HopTimer, Measuring
 from tests.day.stream import DayDevice, HopGrid
 from tests.day.verdict import Finding, Period, judged
@@ -63,7 +66,7 @@ SYNC_S = 600.0
 RULES = ShadowRules(least_s=10.0, most_of_hop=0.99, rest_position=2.0)
 """Random weights decide no posture of rest."""
 WHO = "day"
-ENDED_S = 120.0
+ENDED_S, REPORTED_S = 120.0, 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +160,7 @@ def day_bundles() -> tuple[Bundle, Bundle, StreamInfo]:
 
 
 def run_day(settings: DaySettings, say: Callable[[Period], None]) -> Day:
-    """Run it in this process, which should be one of its own, and judge it."""
+    """Run it in this process, which should be one of its own, and judge it; Ctrl-C or SIGTERM end it early."""
     began_s = time.monotonic()
     first, second, info = day_bundles()
     compile_kernels(first, info)
@@ -176,7 +179,7 @@ def run_day(settings: DaySettings, say: Callable[[Period], None]) -> Day:
         sync_s=SYNC_S,
     )  # fmt: skip
     limits = replace(GateLimits.for_hand(VIRTUAL_HAND), min_confidence=0.0, rest_band=1.0)
-    hand, timer, listeners, stop, log = DayHand(), HopTimer(), Listeners(), Event(), SourceLog()
+    hand, timer, listeners, log = DayHand(), HopTimer(), Listeners(), SourceLog()
     log.listen(status.source_event)
     told: deque[str] = deque()
     n_samples = round(settings.hours * 3600 * info.rate_hz)
@@ -188,6 +191,7 @@ def run_day(settings: DaySettings, say: Callable[[Period], None]) -> Day:
     buffered = BufferedSource(supervised, log, waits=True)
     status.info, status.buffered = info, buffered
     with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(stop_on_signals())
         stack.enter_context(status.shown())
         header = header_for(info, first, first.manifest.decision)
         sender, process = stack.enter_context(recorder_process(keep, header))
@@ -226,9 +230,9 @@ def run_day(settings: DaySettings, say: Callable[[Period], None]) -> Day:
         measuring: Measuring
         pin_due = round(settings.pin_each_s * info.rate_hz)
 
-        def decided(intents: object) -> None:
+        def decided(intents: Intents) -> None:
             nonlocal pin_due
-            measuring(intents)  # type: ignore[arg-type]
+            measuring(intents)
             while told:
                 if told.popleft() == "hand lost":
                     hand.lose_link()
@@ -247,7 +251,7 @@ def run_day(settings: DaySettings, say: Callable[[Period], None]) -> Day:
             "a day", source, first, guarded.guard, guarded.hand, NoScreen(), on_intents=decided, armed_by=WHO,
             recorder=recorder, working=timer, pre_use=Overridden(WHO), port=port, rules=RULES, backlog=buffered,
         )  # fmt: skip
-        grid = HopGrid.of(first, live._chain.front_end.delay)
+        grid = HopGrid.of(first, delay_samples(first.health, info.rate_hz))
         measuring = Measuring(
             grid, device.stretches, each, info.rate_hz, timer,
             partial(_pids, process, port.server_pid), beside, lambda: live.traces.histograms, say,
@@ -261,14 +265,17 @@ def run_day(settings: DaySettings, say: Callable[[Period], None]) -> Day:
             lambda: "; ".join(listeners.refusals), "", False, served,
         )  # fmt: skip
         stack.enter_context(answering(port, owner, lambda text: None))
-        guarded.guard.request_arm(WHO, overridden(WHO, time.monotonic_ns()))
         onlooker = subprocess.Popen(
             [sys.executable, "-m", "tests.day.onlooker", port.address, str(each), *map(str, paths)],
             stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         try:
             summary = live.run(stop)
+            is_cut = stop.is_set()
             end_s = time.monotonic() + ENDED_S
+            while sender.backlog and time.monotonic() < end_s:
+                time.sleep(0.05)
+            end_s = time.monotonic() + REPORTED_S
             while _whole(sender.report, "samples") < live.samples and time.monotonic() < end_s:
                 time.sleep(0.05)
             recorded = _whole(sender.report, "samples")
@@ -282,28 +289,32 @@ def run_day(settings: DaySettings, say: Callable[[Period], None]) -> Day:
             recorder.close(failing=True)
     _await_settled(recordings)
     kept = sum(path.stat().st_size for path in recordings.glob("*.nwb")) / MIB
-    pinned = sum(path.with_suffix("").stat().st_size for path in recordings.glob("*.nwb.pin")) / MIB
+    pinned = len(list(recordings.glob("*.nwb.pin")))
     counts: dict[str, object] = {
         "samples": live.samples, "lost_samples": live.lost_samples, "hops": live.hops, "restarts": live.restarts,
         "switches": summary.switches, "pushes": summary.pushes, "rearmed": summary.rearmed,
         "commands_applied": summary.commands_applied, "commands_late": live.dropped_commands,
         "recorder_deaths": process.deaths, "recorded_samples": recorded, "waited_s": round(source.waited_s, 1),
-        "onlooker": seen, "kept_mib": round(kept, 1), "pinned_mib": round(pinned, 1), **n_told,
+        "onlooker": seen, "kept_mib": round(kept, 1), "is_cut": is_cut, "pinned_files": pinned, **n_told,
     }  # fmt: skip
     # One that is open, those that are being closed, and the two that a pin may hold.
     allowed_mib = settings.budget_mib + (MOST_UNSETTLED + 3) * settings.rotate_mib
     findings = judged(measuring.periods, settings.settled_s / 3600, allowed_mib)
-    end = device.stretches.hops(grid, n_samples - grid.delay - 1)
+    # What was taken in, but not decoded when somebody ended it, is none that was lost.
+    end = device.stretches.hops(grid, measuring.newest if is_cut else device.end - grid.delay - 1)
     last = measuring.periods[-1].counts if measuring.periods else {}
+    is_whole = recorded == live.samples or process.deaths > 0  # another one counts from its own beginning
     findings += [
         Finding("all hops", live.hops == measuring.hops == end, f"{live.hops} decided, {end} expected"),
         Finding(
-            "samples", live.samples + live.lost_samples == n_samples and live.lost_samples == device.lost_samples,
+            "samples",
+            is_cut or live.samples + live.lost_samples == device.end == live.samples + device.lost_samples,
             f"{live.samples} came, {live.lost_samples} lost, {device.lost_samples} were made to be",
         ),
         Finding(
-            "recorded", recorded == live.samples and not last.get("ring_lost") and not last.get("samples_missed"),
-            f"{recorded} of {live.samples} samples, {last.get('ring_lost')} messages lost",
+            "recorded", is_whole and not last.get("ring_lost") and not last.get("samples_missed"),
+            f"{recorded} of {live.samples} samples, {last.get('ring_lost')} messages lost, "
+            f"the recorder was started again {process.deaths} times",
         ),
         Finding("walked", _is_walked(device, summary.switches, n_told), f"{dict(device.happened)}, {n_told}"),
     ]  # fmt: skip
@@ -311,12 +322,7 @@ def run_day(settings: DaySettings, say: Callable[[Period], None]) -> Day:
 
 
 def _decided_by(bundle: Bundle, hysteresis: float) -> DecisionSettings:
-    return replace_settings(bundle.manifest.decision, hysteresis)
-
-
-def replace_settings(settings: DecisionSettings, hysteresis: float) -> DecisionSettings:
-    """Another hysteresis, as a reload brings it."""
-    return replace(settings, hysteresis=hysteresis)
+    return replace(bundle.manifest.decision, hysteresis=hysteresis)
 
 
 def _is_walked(device: DayDevice, switches: int, told: Mapping[str, int]) -> bool:
@@ -324,8 +330,6 @@ def _is_walked(device: DayDevice, switches: int, told: Mapping[str, int]) -> boo
 
 
 def _pids(process: RecorderProcess, port: int) -> dict[str, int]:
-    import os
-
     return {"decode": os.getpid(), "recorder": process.pid, "port": port}
 
 

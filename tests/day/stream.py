@@ -31,8 +31,8 @@ KINDS = (*AT_THE_STREAM, *AT_THE_RUN)
 
 @dataclass(frozen=True, slots=True)
 class HopGrid:
-    """Which hops a chain decides of an unbroken stretch of samples. All but `decimation` in conditioned samples; `delay`
-    in raw ones.
+    """Which hops a chain decides of an unbroken stretch of samples. `hop` and `window` are conditioned samples, `delay`
+    raw ones.
 
     A window is whole `window` samples after the stretch begins, one ends at each j with (j + 1) % hop == 0
     (decoder.features), and a sample is there once the delay line let it go (decoder.health).
@@ -79,7 +79,8 @@ class Stretches:
 
 
 class DayDevice:
-    """Noise of `n_samples`, as fast as it is taken, in blocks of `block_samples`; EACH_S apart, something happens.
+    """Noise of `n_samples`, rounded up to a block, as fast as it is taken, in blocks of `block_samples`; EACH_S apart,
+    something happens.
 
     `tell` hears, in the thread that takes the blocks, of what happens beside the samples (AT_THE_RUN).
     """
@@ -101,6 +102,11 @@ class DayDevice:
         self._n_events = 0
         self._until: dict[str, int] = {"flat": 0, "small blocks": 0, "artefact": 0}
         self._closed = threading.Event()
+
+    @property
+    def end(self) -> int:
+        """One past the index of the last sample so far."""
+        return self._at
 
     def connect(self) -> None:
         self._closed.clear()
