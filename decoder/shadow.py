@@ -111,7 +111,7 @@ class Shadows:
     """The deployed decoder and those beside it: a candidate that was pushed, and the one that was deployed before.
 
     `on_event` hears what becomes of them, in the thread that decodes. `obstacle` says in words what else speaks against
-    a change now, "" where nothing.
+    a change now, "" where nothing. `adapt` is what a decoder goes through before it runs in shadow.
     """
 
     def __init__(
@@ -122,10 +122,11 @@ class Shadows:
         rules: ShadowRules = DEFAULT_RULES,
         obstacle: Callable[[], str] = lambda: "",
         clock_ns: Callable[[], int] = time.monotonic_ns,
+        adapt: Callable[[Decoder], Decoder] = lambda decoder: decoder,
     ) -> None:
         self.deployed = deployed
         self._info, self._on_event, self._rules = info, on_event, rules
-        self._obstacle, self._clock_ns = obstacle, clock_ns
+        self._obstacle, self._clock_ns, self._adapt = obstacle, clock_ns, adapt
         self._beside: dict[Role, _Beside] = {}
         self._inbox: deque[Callable[[int], None]] = deque()
         self._asked: _Asked | None = None
@@ -141,9 +142,10 @@ class Shadows:
         def place(sample_index: int) -> None:
             before = self._beside.get("candidate")
             if before is not None and before.decoder.bundle.sha256 == decoder.bundle.sha256 != "":
+                decoder.chain.close()
                 return
             self._remove("candidate", sample_index, who, "another one was pushed")
-            self._beside["candidate"] = _Beside(decoder, "candidate", who)
+            self._beside["candidate"] = _Beside(self._adapt(decoder), "candidate", who)
             self._tell(sample_index, "push", "runs in shadow" + (f", {note}" if note else ""), who, decoder)
 
         self._inbox.append(place)

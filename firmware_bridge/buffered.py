@@ -15,6 +15,8 @@ from firmware_bridge.supervised import SourceEvent
 MOST_S = 60.0
 """What is kept for one who takes nothing; what comes after that is lost, and said to be."""
 MOST_BYTES = 64 << 20
+ENDS_S = 5.0
+"""What a source has to end in once it is closed."""
 AHEAD_S = 1.0
 """How far a source that is not paced may run ahead."""
 _LOOK_S = 0.25
@@ -69,7 +71,14 @@ class BufferedSource:
         """Something happened to the source; from any thread."""
         self._queue.put(event)
 
+    @property
+    def is_filling(self) -> bool:
+        """Whether half of what can be kept waits."""
+        waiting_bytes = self._came_bytes - self._taken_bytes
+        return self.backlog_s >= MOST_S / 2 or waiting_bytes >= MOST_BYTES / 2
+
     def connect(self) -> None:
+        self._drain()
         self._closed.clear()
         self._source.connect()
 
@@ -77,6 +86,7 @@ class BufferedSource:
         """End the blocks, also from another thread."""
         self._closed.set()
         self._room.set()
+        self._queue.put(_End(None))  # whoever waits for a block goes on, whatever the source does
         self._source.close()
 
     def blocks(self) -> Iterator[SignalBlock]:
@@ -99,13 +109,17 @@ class BufferedSource:
                     yield item
         finally:
             self.close()
-            self._thread.join()
+            self._thread.join(ENDS_S)
+            if self._thread.is_alive():
+                logger.error("the source does not end: %g s were waited for it", ENDS_S)
             self._thread = None
             self._drain()
 
-    def take_waiting(self) -> list[SignalBlock]:
-        """The blocks that have come by now, for one who is too far behind to treat them one by one."""
-        found = []
+    def take_waiting(self, take: Callable[[SignalBlock], None]) -> None:
+        """Give the blocks that have come by now to `take`, for one who is too far behind to treat them one by one.
+
+        What is said between them is heard at its place.
+        """
         put_back: _End | None = None
         while True:
             try:
@@ -113,15 +127,14 @@ class BufferedSource:
             except Empty:
                 break
             if isinstance(item, _End):
-                put_back = item
+                put_back = put_back or item
             elif isinstance(item, SourceEvent):
                 self._on_event(item)
             else:
                 self._count_taken(item)
-                found.append(item)
+                take(item)
         if put_back is not None:
             self._queue.put(put_back)
-        return found
 
     def _count_taken(self, block: SignalBlock) -> None:
         self._taken += block.n_samples

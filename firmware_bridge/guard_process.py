@@ -31,6 +31,7 @@ from firmware_bridge.gate import GateEvent, GateState, SafetyGate
 from firmware_bridge.gate_limits import GateLimits
 from firmware_bridge.gate_rules import GRAVITY, Cause
 from firmware_bridge.guard import GuardLoop, Sent
+from firmware_bridge.guard_latch import Latch
 from firmware_bridge.guard_memory import GuardMemory, decode_command, encode_moved, encode_sent
 from firmware_bridge.guard_requests import Answer, Request, RequestServer
 from firmware_bridge.guard_settings import GuardReady, GuardSettings, RealTimeSettings
@@ -50,6 +51,8 @@ STATUS_S = 0.02
 LINES_STUCK_S = 0.2
 """A reading of the stop lines that takes longer is a line that cannot be read."""
 WHO = "guard process"
+LATCHING = ("stop", "release", "disarm", "fault")
+"""After these only a person arms, also a guard that is started in this one's place."""
 SENT, EVENT, MOVED = b"s", b"e", b"m"
 """How a message of the ring begins."""
 WAKE = signal.SIGURG
@@ -129,6 +132,8 @@ class GuardProcess:
         self.name = settings.name or str(os.getpid())
         self._lines = StopLines(settings.stop_lines, self._on_line)
         self.socket = new_socket(self.name)
+        self._latch = Latch(self.name)
+        self._ends_in_order = False
         self._requests = RequestServer(self.socket, owner, self.answer, self._on_orphaned)
         self._commands = threading.Thread(target=self._watch, name="guard commands", daemon=True)
 
@@ -171,6 +176,8 @@ class GuardProcess:
         self._over.set()
         self._commands.join()
         self._write_status()
+        if self._ends_in_order:
+            self._latch.clear()
         self._requests.close()
         self._hand.close()
 
@@ -205,8 +212,10 @@ class GuardProcess:
         """Do what a signal asks for."""
         who = f"{number.name} from process {sender}"
         if number is signal.SIGUSR1:
+            self._latch.set(f"stop by {who}")
             self.guard.request_stop(who)
         elif number is signal.SIGUSR2:
+            self._latch.set(f"release by {who}")
             self.guard.request_release(who)
         else:
             self.ended.set()
@@ -216,6 +225,8 @@ class GuardProcess:
     def answer(self, request: Request, is_owner: bool) -> Answer:
         """Do what a request asks for; NervehandError where that cannot be."""
         guard, who = self.guard, request.who
+        if request.request in LATCHING:
+            self._latch.set(f"{request.request} by {who}")
         match request.request:
             case "stop":
                 guard.request_stop(who)
@@ -239,6 +250,7 @@ class GuardProcess:
                 if not is_owner:
                     raise NervehandError("only the process that started the guard may end it: use release")
                 guard.request_release(who)
+                self._ends_in_order = True
                 self.end()
         status = self._write_status()
         answer: Answer = {"ok": True, "state": status.state.value, "link": status.link.value}
@@ -259,6 +271,7 @@ class GuardProcess:
         asked_ns = request.asked_ns
         if not self.guard.request_arm(request.who, request.report, request.acknowledgement, asked_ns):
             raise NervehandError(self._refusal or "the gate refused")
+        self._latch.clear()
         if objection := self._line_objection():  # it opened in between, and asked too early to stop this
             self.guard.request_stop(f"{WHO}: {objection}")
             raise NervehandError(objection)
@@ -347,6 +360,7 @@ class GuardProcess:
             self.guard.withdraw(self._newest)
 
     def _on_line(self, action: LineAction, why: str) -> None:
+        self._latch.set(why)
         request = self.guard.request_stop if action is LineAction.STOP else self.guard.request_release
         request(why)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import fcntl
 import logging
 import os
 import signal
@@ -32,7 +33,9 @@ from decoder.session.source import SessionSource
 from firmware_bridge.buffered import BufferedSource
 from firmware_bridge.errors import LinkError, NervehandError, StreamMismatchError
 from firmware_bridge.guard_client import GuardClient
+from firmware_bridge.guard_latch import asked_for_rest
 from firmware_bridge.guard_settings import RealTimeSettings
+from firmware_bridge.guard_sockets import folder
 from firmware_bridge.guard_sockets import running as running_guards
 from firmware_bridge.notify import Heartbeat, Notifier, watchdog_s
 from firmware_bridge.port.tls_files import TlsFiles
@@ -92,7 +95,7 @@ def run_daemon(
     notifier = Notifier.from_environment()
     status = DaemonStatus(config, notifier, start)
     status.config = replace(status.config, path=str(file.path or ""), sha256=file.sha256)
-    with status.shown(), Heartbeat(notifier, watchdog_s()) as heartbeat:
+    with _alone(config.name), status.shown(), Heartbeat(notifier, watchdog_s()) as heartbeat:
         try:
             bundle = file.check_files()
         except NervehandError as error:
@@ -117,7 +120,8 @@ def run_daemon(
             config.hand, _guard_options(config), bundle.manifest.gestures, config.arming.arm_as
         )
         if config.hand.address != "none":
-            _await_guard(config.guard_name, notifier, status)
+            with stop_on_signals() as stop:
+                _await_guard(config.guard_name, notifier, status, stop)
         notifier.extend(COMPILE_S)
         check = LiveCheck() if config.is_checked else None
         who = config.arming.arm_as or config.name
@@ -148,7 +152,8 @@ def run_daemon(
             served=_served(config, intend, grips),
             recorded=_recorder(config, source.info, bundle, status), backlog=buffered,
             restart_after_s=config.overload.restart_after_s, decide=reloads.decide,
-            engine=config.decoder.engine, working=heartbeat.working, beside=beside,
+            latched=asked_for_rest(config.guard_name), engine=config.decoder.engine,
+            working=heartbeat.working, beside=beside,
         )  # fmt: skip
         if check is not None and check.failure:
             raise NervehandError(f"{check.failure} (or have it overridden: arming.override_check)")
@@ -305,7 +310,20 @@ def header_for(info: StreamInfo, bundle: Bundle, decision: DecisionSettings) -> 
     )
 
 
-def _await_guard(name: str, notifier: Notifier, status: DaemonStatus) -> None:
+@contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """The only daemon of that name; WrongConfigurationError where another one runs."""
+    with (folder() / f".daemon-{name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise WrongConfigurationError(
+                f"a daemon called {name} runs already: give this one another name in its configuration"
+            ) from None
+        yield
+
+
+def _await_guard(name: str, notifier: Notifier, status: DaemonStatus, stop: threading.Event) -> None:
     """A guard of before that still releases the hand has the time to end. LinkError where it does not."""
     end_s = time.monotonic() + GUARD_ENDS_S
     while name in running_guards():
@@ -313,9 +331,14 @@ def _await_guard(name: str, notifier: Notifier, status: DaemonStatus) -> None:
             raise LinkError(
                 f"a guard called {name} runs and does not end: stop what started it, or name this one"
             )
+        if not status.waits_for:
+            logger.warning(
+                "a guard called %s runs, and is waited for until it has brought its hand to rest", name
+            )
         status.waits_for = f"the guard {name} of before, which brings the hand to rest"
         notifier.extend(GUARD_ENDS_S)
-        time.sleep(0.1)
+        if stop.wait(0.1):
+            raise LinkError(f"the guard {name} was waited for until the end")
     status.waits_for = ""
 
 

@@ -12,13 +12,13 @@ from types import FrameType
 
 from decoder.bundle import Bundle
 from decoder.decision import DecisionSettings
-from firmware_bridge.errors import NervehandError
+from firmware_bridge.errors import LinkError, NervehandError
 from nervehand.config import DaemonConfig
 from nervehand.config_changes import changes
 from nervehand.config_file import ConfigFile, read_config
+from nervehand.daemon_requests import leave_answer, taken_request
 from nervehand.daemon_status import DaemonStatus
 from nervehand.driving import Driven
-from nervehand.pinning import taken_request
 
 WHO = "configuration"
 DECIDED_WITHIN_S = 2.0
@@ -36,6 +36,7 @@ class Reloads:
         self._asked = threading.Event()
         self._wanted: list[int] = []
         self._is_over = False
+        self._is_unsure = False  # whether the guard has taken what it was asked the last time
 
     def decide(self, bundle: Bundle) -> DecisionSettings:
         """By which settings a bundle decides, as the configuration is now."""
@@ -74,12 +75,24 @@ class Reloads:
                     if number == signal.SIGUSR1:
                         self.reload(driven)
                     else:
-                        asked = taken_request(self._status.path)
-                        driven.live.pin(asked.who, asked.why, asked.seconds)
+                        self._answer(driven)
                 except NervehandError as error:
                     logger.error("%s", error)
                 except Exception:  # whatever it was, the daemon goes on as it is
                     logger.exception("a signal could not be answered")
+
+    def _answer(self, driven: Driven) -> None:
+        """Do what a request asks for, and say what came of it."""
+        problem = ""
+        try:
+            asked = taken_request(self._status.path)
+            if asked.arm:
+                problem = driven.arm(asked.who, asked.asked_ns)
+            else:
+                driven.live.pin(asked.who, asked.why, asked.seconds)
+        except NervehandError as error:
+            problem = str(error)
+        leave_answer(self._status.path, problem)
 
     def reload(self, driven: Driven) -> None:
         """Read the file again, and apply it whole or not at all; the outcome is in the status document."""
@@ -93,6 +106,12 @@ class Reloads:
             if not found.needs_restart:
                 outcome = self._apply(driven, file.config, outcome)
                 sha256, refused = file.sha256, False
+        except LinkError as error:
+            # What it was asked may be done yet: the next reload asks for all of it again.
+            self._is_unsure = True
+            outcome = (
+                f"refused: the guard did not answer, and may have taken part of it: {error}; reload again"
+            )
         except NervehandError as error:
             outcome = f"refused: {error}"
         generation = before.generation + 1
@@ -108,11 +127,13 @@ class Reloads:
         before = self._config
         guard, capabilities = driven.guarded.guard, driven.guarded.capabilities
         # What may be refused comes first, so that all of it is applied or nothing.
-        if config.hand.limits_table != before.hand.limits_table:
+        if self._is_unsure or config.hand.limits_table != before.hand.limits_table:
             guard.limit(WHO, config.hand.limits(capabilities))
-        if config.hand.adjustments_table != before.hand.adjustments_table:
+        if self._is_unsure or config.hand.adjustments_table != before.hand.adjustments_table:
             guard.adjust(WHO, config.hand.adjustments)
-        self._config = config
+            if guard.adjustments != config.hand.adjustments:  # LinkError where it is silent
+                raise LinkError("the guard has other adjustments than the configuration now")
+        self._config, self._is_unsure = config, False
         if config.decision != before.decision:
             holds = threading.Event()
             driven.live.decide_by(self.decide, holds.set)

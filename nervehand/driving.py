@@ -64,6 +64,7 @@ def drive_hand(
     engine: str = "auto",
     working: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
     beside: Callable[[Driven], contextlib.AbstractContextManager[None]] | None = None,
+    latched: str = "",
 ) -> LiveSummary:
     """Let `source` move a hand through the gate until it ends.
 
@@ -79,7 +80,8 @@ def drive_hand(
 
     `served` serves it at a port while it runs. `recorded` makes a recorder in place of `record`. `backlog`,
     `restart_after_s`, `engine` and `decide` are LiveRun's. `working` is entered around the work on each block.
-    `beside` lasts as long as the loop, and is given all that takes part.
+    `beside` lasts as long as the loop, and is given all that takes part. `latched` says who asked for rest before this
+    began: then only a person arms.
 
     Ctrl-C, SIGTERM and a terminal that closes end the run early, with a release. Raises LinkError where the hand
     cannot be reached.
@@ -136,7 +138,17 @@ def drive_hand(
                 live, guard, guarded.hand, source.info, reported, lambda: "; ".join(listeners.refusals),
                 acknowledgement, is_one_file, served or ServedRun(""),
             )  # fmt: skip
-            driven = Driven(live, guarded, listeners, port, recorder, stop)
+
+            def arm(by: str, asked_ns: int) -> str:
+                if guard.request_arm(by, reported(), acknowledgement, asked_ns):
+                    return ""
+                return "; ".join(listeners.refusals) or "it says nothing"
+
+            driven = Driven(live, guarded, listeners, port, recorder, stop, arm)
+            if latched:
+                listeners.is_asked_to_rest = True
+                live.stay_at_rest()
+                tell(f"the hand is not armed, as somebody asked for rest: {latched}; arm it when it may move")
 
             with (
                 keys_pressed(pressed) if keys_who else contextlib.nullcontext(),
@@ -210,6 +222,8 @@ class Driven:
     port: Port | None
     recorder: LiveRecorder | None
     stop: threading.Event
+    arm: Callable[[str, int], str]
+    """Arm in that name, as of when it was asked (host ns), by the check before use; why not, "" where it is armed."""
 
 
 def _arm(

@@ -73,8 +73,12 @@ class Backlog(Protocol):
     def backlog_s(self) -> float:
         """So many seconds of samples wait."""
 
-    def take_waiting(self) -> list[SignalBlock]:
-        """All of them."""
+    @property
+    def is_filling(self) -> bool:
+        """Whether it could soon hold no more."""
+
+    def take_waiting(self, take: Callable[[SignalBlock], None]) -> None:
+        """Give all of them to `take`, what is said between them at its place."""
 
 
 class LiveRun:
@@ -140,7 +144,9 @@ class LiveRun:
         self.engine = engine
         """What runs the network (decoder.engines.NAMES)."""
         self._deploy(self.adapted(Decoder(bundle, source.info, engine=engine)))
-        self.shadows = Shadows(self._decoder, source.info, self._shadow_event, rules, self._obstacle, clock_ns)
+        self.shadows = Shadows(
+            self._decoder, source.info, self._shadow_event, rules, self._obstacle, clock_ns, self.adapted
+        )
         """The decoders beside the one that is deployed."""
         self.shadow_states: tuple[ShadowState, ...] = ()
         """How they do, as of the last look."""
@@ -291,6 +297,10 @@ class LiveRun:
         if event.kind in NOTICED:
             self._notice, self._noticed_ns = f"{text} ({event.who})", self._clock_ns()
 
+    def stay_at_rest(self) -> None:
+        """Somebody asked for that before this run: it does not arm by itself."""
+        self._is_asked_to_rest = True
+
     def say(self, text: str) -> None:
         """Show it to the person, in the next snapshot."""
         self._notice, self._noticed_ns = text, self._clock_ns()
@@ -323,20 +333,24 @@ class LiveRun:
                 return
             self._arrivals.add(block)
             self._newest_arrival_ns = block.arrival_ns
-            for ready in self._gathering.add(block):
-                self._work(ready)
+            ready = self._gathering.add(block)
+            while ready:
+                if self._backlog is not None and self._is_too_far_behind(self._backlog):
+                    self._leave_out([*ready, *self._gathering.rest()], self._backlog)
+                    break
+                self._work(ready.pop(0))
             if self._port is not None:  # after the command
                 self._port.samples(block)
         self._work_off()
+
+    def _is_too_far_behind(self, backlog: Backlog) -> bool:
+        return backlog.backlog_s > self._restart_after_s or backlog.is_filling
 
     def _work(self, block: SignalBlock) -> None:
         with self._working():
             while self._inbox:
                 self._inbox.popleft()()
-            if self._backlog is not None and self._backlog.backlog_s > self._restart_after_s:
-                self._leave_out(block, self._backlog.take_waiting())
-            else:
-                self._decode(block)
+            self._decode(block)
             self._watch(block)
 
     def _work_off(self) -> None:
@@ -344,17 +358,26 @@ class LiveRun:
         for block in self._gathering.rest():
             self._work(block)
 
-    def _leave_out(self, block: SignalBlock, waiting: list[SignalBlock]) -> None:
-        """Record what came too long ago to be of use; the decoder begins anew behind it."""
+    def _leave_out(self, blocks: list[SignalBlock], backlog: Backlog) -> None:
+        """Record what came too long ago to be of use, and all that waits; the decoder begins anew behind it."""
         if self._left_out_from is None:
-            self._left_out_from = block.first_sample
-        for one in (block, *waiting):
-            self._count(one)
+            self._left_out_from = blocks[0].first_sample
+
+        def leave(block: SignalBlock) -> None:
+            self._count(block)
             if self._recorder is not None:
-                self._recorder.samples(one)
-        if self._port is not None:
-            for one in waiting:
-                self._port.samples(one)
+                self._recorder.samples(block)
+
+        def leave_waiting(block: SignalBlock) -> None:
+            leave(block)
+            if self._port is not None:
+                self._port.samples(block)
+
+        with self._working():
+            for block in blocks:
+                leave(block)
+            backlog.take_waiting(leave_waiting)
+            self._watch(blocks[-1])
 
     def _count(self, block: SignalBlock) -> None:
         self.samples += block.n_samples

@@ -243,7 +243,7 @@ class PortRequests:
             request.refuse(f"the decoder cannot be prepared: {error!r}")
             return
         note = f"its wearer was not compared, which {overridden_by} answers for" if overridden_by else ""
-        owner.live.shadows.offer(owner.live.adapted(made), _name_of(request), note)
+        owner.live.shadows.offer(made, _name_of(request), note)
         request.answer({"bundle": bundle.sha256})
 
     def _require_names(self, bundle: Bundle) -> None:

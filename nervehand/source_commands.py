@@ -32,6 +32,7 @@ def add_source_commands(app: typer.Typer) -> None:
     app.command()(doctor)
     app.command()(run)
     app.command()(pin)
+    app.command()(arm)
     app.command()(push)
     app.command()(record)
     app.command()(emulate)
@@ -186,10 +187,21 @@ def pin(
     who: Annotated[str, typer.Option("--as", metavar="NAME", help="Who wants it kept.")] = "",
 ) -> None:
     """Keep what a daemon has just recorded, whatever its budget says."""
+    from nervehand.daemon_requests import DaemonRequest, run_pin
     from nervehand.hand_use import login_name
-    from nervehand.pinning import PinRequest, run_pin
 
-    run_pin(name, PinRequest(who or login_name(), why, seconds))
+    run_pin(name, DaemonRequest(who or login_name(), why, seconds))
+
+
+def arm(
+    name: Annotated[str, typer.Argument(help="Which daemon, where several run.")] = "",
+    who: Annotated[str, typer.Option("--as", metavar="NAME", help="Who answers for it.")] = "",
+) -> None:
+    """Let the hand of a daemon move again after somebody stopped it, by its check before use."""
+    from nervehand.daemon_requests import run_arm
+    from nervehand.hand_use import login_name
+
+    run_arm(name, who or login_name())
 
 
 def push(

@@ -1,7 +1,7 @@
 """Prints what a daemon takes: `python -m tests.daemon_facts PYTHON` starts one with that interpreter, in real time.
 
-Seconds from its start to its first decoded hop, by stage, and the memory (PSS) of each of its processes after a while of
-decoding, with recording, port and metrics on.
+Seconds from its start to its first decoded hop, by stage, and the memory (PSS) of each of its processes after a while
+of decoding, with recording, port and metrics on.
 """
 
 from __future__ import annotations

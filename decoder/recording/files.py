@@ -44,7 +44,11 @@ def kept_in(folder: Path, name: str) -> list[Kept]:
         if match is None:
             continue
         n_bytes = sum(_size(one) for one in (path, tail_of(path), journal_of(path)))
-        found.append(Kept(path, int(match[1]), n_bytes, pin_of(path).exists(), is_unsettled(path)))
+        original = path.with_name(
+            path.name.replace(".recovered", "")
+        )  # whose pin keeps what was recovered, too
+        is_pinned = pin_of(path).exists() or pin_of(original).exists()
+        found.append(Kept(path, int(match[1]), n_bytes, is_pinned, is_unsettled(path)))
     return sorted(found, key=lambda one: (one.number, one.path.name))
 
 
@@ -100,7 +104,8 @@ def write_pin(path: Path, pin: Pin, from_sample: int, to_sample: int, now: datet
     }  # fmt: skip
     part = path.with_name(f".{path.name}.pin.part")
     try:
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        part.unlink(missing_ok=True)
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "w") as file:
             json.dump(plain, file)
             file.flush()

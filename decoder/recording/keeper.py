@@ -5,8 +5,10 @@ Whatever goes wrong with a disk stops the recording, which says so and is tried 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -30,6 +32,7 @@ from firmware_bridge.stream import SignalBlock
 
 MARGIN_BYTES = 64 * MIB
 """So much more than the reserve must be free before a recording that stopped for it goes on."""
+MOST_TOLD = 20
 MOST_PINNED = 64
 """Files of this run that a pin can still reach."""
 
@@ -61,7 +64,8 @@ class KeepSettings:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How the recorder does. `missed` samples came while no file was open; `lost` messages never came to it."""
+    """How the recorder does. `missed` samples came while no file was open; `lost` messages never came to it; `end` is
+    the index after the newest sample that is in a file. Of `to_settle` the first MOST_TOLD are named."""
 
     state: str
     why: str
@@ -77,6 +81,7 @@ class Report:
     pinned_mib: float
     files: int
     to_settle: tuple[str, ...]
+    end: int = 0
 
 
 @dataclass(slots=True)
@@ -223,7 +228,8 @@ class Keeper:
             files=len(kept),
             to_settle=tuple(
                 one.path.name for one in kept if is_unsettled(one.path) and not self._is_mine(one.path)
-            ),
+            )[:MOST_TOLD],
+            end=self._files[-1].end if self._files else 0,
         )
 
     def unsettled(self) -> list[Path]:
@@ -421,8 +427,9 @@ class Keeper:
                 logger.error("%s", error)
 
     def _pin(self, pin: messages.Pin) -> None:
+        self._pin_of_before(pin)
         if not self._files:
-            logger.warning("nothing is recorded that %s could pin", pin.who)
+            logger.warning("nothing is recorded now that %s could pin", pin.who)
             return
         end = self._files[-1].end
         begin = end - round(pin.seconds * self._rate_hz)
@@ -437,3 +444,16 @@ class Keeper:
             note = Note(end - 1, f"the last {pin.seconds:g} s are kept: {pin.why or 'asked for'} ({pin.who})")
             self._write(lambda writer: writer.event(mark))
             self._write(lambda writer: writer.note(note))
+
+    def _pin_of_before(self, pin: messages.Pin) -> None:
+        """What another recorder wrote within that time, before it was cut off: the samples were counted otherwise."""
+        mine = {one.path for one in self._files}
+        now_s = time.time()
+        for one in self._kept():
+            with contextlib.suppress(OSError):  # it is just being settled: the next pin finds it
+                if one.path in mine or one.is_pinned or now_s - one.path.stat().st_mtime > pin.seconds:
+                    continue
+                try:
+                    write_pin(one.path, pin, 0, 0, self._utc())
+                except NervehandError as error:
+                    logger.error("%s", error)

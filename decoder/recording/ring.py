@@ -147,6 +147,8 @@ class RingReader(_Memory):
 
     def __init__(self, descriptor: int, size: RingSize) -> None:
         super().__init__(descriptor, size)
+        for cell in (self.report, self._taken):
+            cell.go_on()  # another recorder may have been here
         self.lost = 0
         self.next = 1
         """The sequence number of the message that is read next."""

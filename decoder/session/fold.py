@@ -11,6 +11,7 @@ from decoder.session.journal import journal_of, read_journal
 from decoder.session.layout import NOTES_PATH, Header, streams
 from decoder.session.reader import open_file, read_header, read_open, tail_of
 from decoder.session.sidecar import Mark, mark_in, set_mark
+from decoder.session.skeleton import create_private
 from decoder.session.writer import RESERVE_BYTES, fill_tables, make_regular, sync_folder
 from firmware_bridge.errors import NervehandError
 
@@ -39,7 +40,9 @@ def fold(path: Path, header: Header) -> None:
         )
     try:
         if room:
-            shutil.copy(path, part)
+            part.unlink(missing_ok=True)
+            create_private(part)
+            shutil.copyfile(path, part)
         else:
             set_mark(tail_of(path), Mark.OPEN)  # a cut from here on may tear it
         notes, _ = read_journal(journal_of(path))

@@ -12,6 +12,7 @@ of the file, in a fixed order, to which later releases add at the end.
 from __future__ import annotations
 
 import errno
+import fcntl
 import mmap
 import os
 import struct
@@ -73,6 +74,7 @@ class TailWriter:
         except OSError as error:
             raise NervehandError(f"{path}: cannot be created ({error.strerror}): move it away") from None
         try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody settles it while it is written
             os.posix_fallocate(self._fd, 0, GROWTH_BYTES)
             self._map = mmap.mmap(self._fd, GROWTH_BYTES)
         except OSError as error:

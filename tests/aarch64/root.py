@@ -171,7 +171,7 @@ def install(into: Path) -> None:
     sources += (REPOSITORY / "pyproject.toml").read_text()
     if _changed(root / "packages.stamp", sources):
         _pip(into, "--force-reinstall", f"/wheels/{_own_wheel(root / 'wheels')}")
-        _date_by_content(root / SITE_PACKAGES.relative_to("/"))
+        _forget_machine_code(root)
         (root / "packages.stamp").write_text(_digest(sources))
     work = root / WORK.relative_to("/")
     shutil.rmtree(work, ignore_errors=True)
@@ -215,15 +215,14 @@ def _own_wheel(into: Path) -> str:
     return found.name
 
 
-def _date_by_content(site_packages: Path) -> None:
-    """A file's date follows from what it holds, and from how kernels are compiled: machine code stays where neither has
-    changed. Numba goes by date and size, and compiling takes minutes here."""
-    rules = (site_packages / "decoder" / "kernels.py").read_bytes()
-    for name in PACKAGED:
-        for path in (site_packages / name).rglob("*.py"):
-            digest = hashlib.sha256(rules + path.read_bytes()).digest()
-            date_s = int.from_bytes(digest[:4], "little") // 4  # before 2005
-            os.utime(path, (date_s, date_s))
+def _forget_machine_code(root: Path) -> None:
+    """Numba keeps what it compiled until a kernel's own file changes; how all are compiled is said in another one."""
+    packages = root / SITE_PACKAGES.relative_to("/")
+    rules, stamp = (packages / "decoder" / "kernels.py").read_text(), root / "kernels.stamp"
+    if _changed(stamp, rules):
+        for index in packages.glob("decoder/**/*.nbi"):
+            index.unlink()
+        stamp.write_text(_digest(rules))
 
 
 def _pip(into: Path, *words: str) -> None:

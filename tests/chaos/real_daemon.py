@@ -334,8 +334,9 @@ def real_daemon(folder: Path, source: str = "") -> Iterator[RealDaemon]:
     ):
         daemon_ports = free_port(), free_port()
         text = CONFIG.format(
-            source=source or f"serial:{folder / 'board'}", hand=hand.address, transport=hand.transport, lower=REACH[0], upper=REACH[1],
-            speed=SPEED, recordings=disk.inside, port=daemon_ports[0], metrics=daemon_ports[1], stall=STALL_LIMIT_S,
+            source=source or f"serial:{folder / 'board'}", hand=hand.address,
+            transport=hand.transport, lower=REACH[0], upper=REACH[1], speed=SPEED, recordings=disk.inside,
+            port=daemon_ports[0], metrics=daemon_ports[1], stall=STALL_LIMIT_S,
         )  # fmt: skip
         (folder / "nervehand.toml").write_text(text)
         process = subprocess.Popen(

@@ -67,7 +67,9 @@ def test_what_comes_while_nobody_takes_it_waits_and_is_told() -> None:
         first = next(blocks)
         assert came.wait(5)
         assert (first.first_sample, source.backlog_s) == (0, 0.29)
-        assert [b.first_sample for b in source.take_waiting()] == list(range(10, 300, 10))
+        waiting: list[SignalBlock] = []
+        source.take_waiting(waiting.append)
+        assert [b.first_sample for b in waiting] == list(range(10, 300, 10))
         assert source.backlog_s == 0
 
 
@@ -143,7 +145,8 @@ def test_what_nobody_takes_for_too_long_is_dropped_and_counted(monkeypatch: pyte
     with closing(source.blocks()) as blocks:
         next(blocks)
         assert came.wait(5)
-        kept = source.take_waiting()
+        kept: list[SignalBlock] = []
+        source.take_waiting(kept.append)
         more.set()
         last = next(blocks)
     expected = kept[-1].first_sample + 10

@@ -356,3 +356,31 @@ def test_a_laptop_takes_samples_and_brings_a_decoder_by_tls(place: Place) -> Non
     assert read_session(place.folder / "laptop.nwb").n_samples >= 10_000
     log = (place.folder / "log").read_text()
     assert "with TLS, certificate sha256:" in log, log
+
+
+def test_who_stopped_the_hand_is_not_overruled_by_an_engine_that_is_started_again(place: Place) -> None:
+    with running(place, "nervehand", "run", "--config", str(place.config)):
+        before = place.until(lambda s: s.hand is not None and s.hand.gate == "armed")
+        assert place.ask("stop", "--as", "Ann").returncode == 0
+        place.until(lambda s: s.hand is not None and s.hand.gate != "armed")
+        os.kill(before.process.pid, signal.SIGKILL)
+        after = place.until(
+            lambda s: s.process != before.process and s.decode is not None and s.decode.hops > 50
+        )
+        assert after.hand is not None
+        assert after.hand.gate == "disarmed"
+        armed = place.ask("arm", "--as", "Bob")
+        assert armed.returncode == 0, armed.stderr
+        again = place.until(lambda s: s.hand is not None and s.hand.gate == "armed")
+        os.kill(again.process.pid, signal.SIGKILL)  # what was armed since is armed again
+        place.until(lambda s: s.process != again.process and s.hand is not None and s.hand.gate == "armed")
+    assert not list((place.runtime / "nervehand").glob("rest-*.json"))
+
+
+def test_a_second_daemon_of_that_name_does_not_start(place: Place) -> None:
+    with running(place, *ENGINE, str(place.config)):
+        first = place.decodes()
+        said = place.ask("run", "--config", str(place.config))
+        assert said.returncode == 2
+        assert "a daemon called worn runs already" in said.stderr + said.stdout
+        assert place.decodes(first.decode.hops).process == first.process  # type: ignore[union-attr]
