@@ -14,6 +14,8 @@ def read_toml(text: str, name: str) -> dict[str, object]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise NervehandError(f"{name}: {error}: correct it there") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
+        raise NervehandError(f"{name}: cannot be read ({str(error)[:80]}): is it the right file?") from error
 
 
 def line_of(text: str, keys: Sequence[object]) -> int | None:

@@ -172,6 +172,8 @@ def _of_source(source: SourceStatus | None) -> Iterator[Problem]:
         yield Problem(
             f"the front-end {source.address} is lost{said}", "is it plugged in and on? it is tried again"
         )
+    elif source.state == "connecting" and not source.last_event:
+        yield Problem("it is starting: guard, hand and recorder are got ready", "wait a moment")
     elif source.state == "connecting":
         yield Problem(
             f"the front-end {source.address} is not connected yet{said}", "is it plugged in and on?"
