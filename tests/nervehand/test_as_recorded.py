@@ -42,6 +42,8 @@ from tests.bundles import random_bundle
 RATE_HZ = 5000.0
 BLOCK = 25
 GAP = (10_000, 11_200)
+GAP_IN_OVERLOAD = (45_350, 45_800)
+"""Among what is left out, so that it is no restart of its own."""
 RAILED = (15_000, 17_500)
 RELOAD_AT, SWAP_AT, OVERLOAD_AT, END = 22_000, 30_000, 45_000, 60_000
 EAGER = ShadowRules(
@@ -83,7 +85,7 @@ class Eventful:
         for first in range(0, END, BLOCK):
             if self._closed.is_set():
                 return
-            if GAP[0] <= first < GAP[1]:
+            if GAP[0] <= first < GAP[1] or GAP_IN_OVERLOAD[0] <= first < GAP_IN_OVERLOAD[1]:
                 lost += BLOCK
                 continue
             samples = subject().samples(first, BLOCK).copy()
@@ -195,7 +197,11 @@ def test_the_files_together_hold_every_intent_once_and_every_sample(
     assert len(whole) == len(decided)
     samples = np.concatenate([s.signal[0 : s.n_samples] for s in sessions])
     assert len(samples) == END
-    received = [i for i in range(0, END, 1000) if not GAP[0] <= i < GAP[1] and not RAILED[0] <= i < RAILED[1]]
+    received = [
+        i
+        for i in range(0, END, 1000)
+        if not GAP[0] <= i < GAP[1] and not RAILED[0] <= i < RAILED[1] and i != 45_000
+    ]
     for i in received:
         assert np.array_equal(samples[i : i + 5], subject().samples(i, 5)), i
 
