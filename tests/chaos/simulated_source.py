@@ -100,10 +100,13 @@ class Acquired:
     def backlog_s(self) -> float:
         return sum(block.n_samples for block in self._waiting) / self.info.rate_hz
 
-    def take_waiting(self) -> list[SignalBlock]:
-        found = list(self._waiting)
-        self._waiting.clear()
-        return found
+    @property
+    def is_filling(self) -> bool:
+        return False
+
+    def take_waiting(self, take: Callable[[SignalBlock], None]) -> None:
+        while self._waiting:
+            take(self._waiting.popleft())
 
     def connect(self) -> None:
         self._source.connect()

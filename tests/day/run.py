@@ -140,7 +140,7 @@ class AsTheyAreTaken:
             yield replace(block, arrival_ns=time.monotonic_ns())
 
     def _is_behind(self) -> bool:
-        left = self._sender.report.get("to_settle")
+        left = self._sender.newest_report().get("to_settle")
         unsettled = len(left) if isinstance(left, list) else 0
         return self._sender.backlog > MOST_MESSAGES or unsettled > MOST_UNSETTLED
 
@@ -211,7 +211,7 @@ def run_day(settings: DaySettings, say: Callable[[Period], None]) -> Day:
         n_told = dict.fromkeys(("pinned", "reloaded"), 0)
 
         def beside() -> tuple[int, float, float, Mapping[str, int]]:
-            report = sender.report
+            report = sender.newest_report()
             counters = guarded.guard.counters
             pids = _pids(process, port.server_pid)
             counts = {f"cpu_s_{role}": round(cpu_s(pid) or 0.0) for role, pid in pids.items()} | {
@@ -258,7 +258,7 @@ def run_day(settings: DaySettings, say: Callable[[Period], None]) -> Day:
         )  # fmt: skip
         listeners.listen(live.gate_event, live.sent, live.moved)
         log.listen(live.source_event)
-        driven = Driven(live, guarded, listeners, port, recorder, stop)
+        driven = Driven(live, guarded, listeners, port, recorder, stop, lambda who, asked_ns: "nobody arms")
         status.attach(driven)
         owner = Owner(
             live, guarded.guard, guarded.hand, info, lambda: overridden(WHO, time.monotonic_ns()),
@@ -276,9 +276,9 @@ def run_day(settings: DaySettings, say: Callable[[Period], None]) -> Day:
             while sender.backlog and time.monotonic() < end_s:
                 time.sleep(0.05)
             end_s = time.monotonic() + REPORTED_S
-            while _whole(sender.report, "samples") < live.samples and time.monotonic() < end_s:
+            while _whole(sender.newest_report(), "samples") < live.samples and time.monotonic() < end_s:
                 time.sleep(0.05)
-            recorded = _whole(sender.report, "samples")
+            recorded = _whole(sender.newest_report(), "samples")
             status.attach(None)
             port.close()
             seen = _last_words(onlooker)
