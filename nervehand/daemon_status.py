@@ -256,13 +256,17 @@ class DaemonStatus:
         def text(name: str) -> str:
             return str(report.get(name, ""))
 
-        stopped = "; ".join(part for part in (text("why"), recorded.process.problem) if part)
+        # What hands over may have given up, too: then nothing comes to the recorder any more.
+        given_up = (
+            "" if self._driven is None or self._driven.recorder is None else self._driven.recorder.stopped
+        )
+        stopped = "; ".join(part for part in (given_up, text("why"), recorded.process.problem) if part)
         left = report.get("to_settle")
         rate_hz = 1.0 if self.info is None else self.info.rate_hz
         came = 0 if self._driven is None else self._driven.live.samples
         backlog_s = (came - self._through(number("samples") + number("missed"))) / rate_hz
         return RecordingStatus(
-            state="stopped" if text("state") == "stopped" else "recording",
+            state="stopped" if given_up or text("state") == "stopped" else "recording",
             why=stopped,
             folder=config.folder,
             file=text("file"),

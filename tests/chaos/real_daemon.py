@@ -306,11 +306,8 @@ def environment(values: dict[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def real_daemon(folder: Path, source: str = "") -> Iterator[RealDaemon]:
-    """Decoding and following; ended in order, and nothing of it is left. What it said is in `folder`.
-
-    `source` is the emulated board unless it says another address.
-    """
+def real_daemon(folder: Path) -> Iterator[RealDaemon]:
+    """Decoding and following; ended in order, and nothing of it is left. What it said is in `folder`."""
     runtime = folder / "run"
     (runtime / "nervehand").mkdir(parents=True, mode=0o700)
     runtime.chmod(0o700)
@@ -334,7 +331,7 @@ def real_daemon(folder: Path, source: str = "") -> Iterator[RealDaemon]:
     ):
         daemon_ports = free_port(), free_port()
         text = CONFIG.format(
-            source=source or f"serial:{folder / 'board'}", hand=hand.address,
+            source=f"serial:{folder / 'board'}", hand=hand.address,
             transport=hand.transport, lower=REACH[0], upper=REACH[1], speed=SPEED, recordings=disk.inside,
             port=daemon_ports[0], metrics=daemon_ports[1], stall=STALL_LIMIT_S,
         )  # fmt: skip

@@ -58,10 +58,10 @@ class Verdict:
     differing: list[str] = field(default_factory=list)
 
 
-def run_faults(folder: Path, plan: list[Fault], source: str = "") -> Verdict:
+def run_faults(folder: Path, plan: list[Fault]) -> Verdict:
     """All of them in turn on one daemon, which is ended in order; judged by the oracle, its log, and its files."""
     verdict = Verdict()
-    with real_daemon(folder, source) as daemon:
+    with real_daemon(folder) as daemon:
         for fault in plan:
             time.sleep(fault.after_s)
             verdict.began.append((time.monotonic_ns(), str(fault)))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.chaos.faults import IN_REAL_TIME, IN_SIMULATED_TIME, Fault, planned
+from tests.chaos.faults import IN_REAL_TIME, IN_SIMULATED_TIME, planned
 from tests.chaos.real_faults import run_faults
 from tests.chaos.simulated_run import SimulatedRun
 from tests.proof.plugin import Proof
@@ -60,25 +60,6 @@ def test_faults_in_simulated_time(proof: Proof, caplog: pytest.LogCaptureFixture
     assert unhandled == []
     assert all(watchdogs.values())
     assert lost == 0
-
-
-@pytest.mark.proof(alone=True)
-def test_samples_of_fifteen_seconds_that_come_at_once(proof: Proof, tmp_path: Path) -> None:
-    """A source that is paced by the engine's own thread has them all once that is run again."""
-    n = proof.count(4)
-    if n < 2:
-        pytest.skip("it takes as long as all others of so small a proof")
-    verdict = run_faults(tmp_path, [Fault(k, "decode stopped", 1.0, 15.0, k) for k in range(n)], "simulated")
-    proof.record(
-        faults=n,
-        overloads=verdict.overloads,
-        violations=len(verdict.violations),
-        unhandled_exceptions=len(verdict.unhandled),
-        hops_decoded_again=verdict.compared_hops,
-        files_that_differ=len(verdict.differing),
-    )
-    assert verdict.overloads == n
-    assert (verdict.violations, verdict.unhandled, verdict.differing) == ([], [], [])
 
 
 @pytest.mark.proof(alone=True)
