@@ -9,6 +9,7 @@ from dataclasses import replace
 from queue import Empty, SimpleQueue
 
 from firmware_bridge.errors import NervehandError
+from firmware_bridge.gathering import Gathering
 from firmware_bridge.stream import SignalBlock, Source, StreamInfo
 from firmware_bridge.supervised import SourceEvent
 
@@ -39,6 +40,8 @@ class BufferedSource:
     between them. `prepare` is called first in the thread of its own, to give it a priority. Where nobody takes the
     blocks for MOST_S (or MOST_BYTES), what comes next is dropped, counted in `dropped_samples` and in the `lost_before`
     of the block that follows. A source that `waits` is not paced by a clock: it is taken from only as it is needed.
+
+    Each block is given as it came until `for_hops` says how many samples make a hop.
     """
 
     def __init__(
@@ -51,10 +54,12 @@ class BufferedSource:
     ) -> None:
         self._source, self._on_event, self._prepare, self._waits = source, on_event, prepare, waits
         self._queue: SimpleQueue[SignalBlock | SourceEvent | _End] = SimpleQueue()
+        self._gathering = Gathering(1, 0)
+        self._passing_on = threading.Lock()
         self._room = threading.Event()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
-        # Each is written by one thread only.
+        # Each is written by one thread only, or under the lock.
         self._came = self._came_bytes = self._taken = self._taken_bytes = 0
         self.dropped_samples = 0
 
@@ -69,7 +74,14 @@ class BufferedSource:
 
     def event(self, event: SourceEvent) -> None:
         """Something happened to the source; from any thread."""
-        self._queue.put(event)
+        with self._passing_on:
+            self._put(self._gathering.rest())
+            self._queue.put(event)
+
+    def for_hops(self, hop: int, delay: int) -> None:
+        """Give blocks that complete a hop of so many samples, which are there `delay` samples later: whoever decodes
+        them is woken once for each. From any thread."""
+        self._gathering.for_hops(hop, delay)
 
     @property
     def is_filling(self) -> bool:
@@ -78,6 +90,7 @@ class BufferedSource:
         return self.backlog_s >= MOST_S / 2 or waiting_bytes >= MOST_BYTES / 2
 
     def connect(self) -> None:
+        self._gathering.rest()
         self._drain()
         self._closed.clear()
         self._source.connect()
@@ -170,14 +183,24 @@ class BufferedSource:
                 if dropped:
                     block = replace(block, lost_before=block.lost_before + dropped)
                     dropped = 0
-                self._came += block.n_samples
-                self._came_bytes += block.samples.nbytes
-                self._queue.put(block)
+                with self._passing_on:
+                    self._put(self._gathering.add(block))
         except Exception as error:  # whatever it is, it is raised where the blocks are taken
             logger.debug("the source has failed", exc_info=True)
-            self._queue.put(_End(error))
+            self._end(error)
         else:
-            self._queue.put(_End(None))
+            self._end(None)
+
+    def _end(self, error: BaseException | None) -> None:
+        with self._passing_on:
+            self._put(self._gathering.rest())
+            self._queue.put(_End(error))
+
+    def _put(self, blocks: list[SignalBlock]) -> None:
+        for block in blocks:
+            self._came += block.n_samples
+            self._came_bytes += block.samples.nbytes
+            self._queue.put(block)
 
     def _is_full(self) -> bool:
         return self.backlog_s >= MOST_S or self._came_bytes - self._taken_bytes >= MOST_BYTES

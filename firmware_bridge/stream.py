@@ -70,6 +70,7 @@ class SignalBlock:
     `scale_uv` microvolts per count. `first_sample` is the absolute index of row 0; `arrival_ns` the host's
     monotonic time when the last row arrived; `lost_before` how many samples are missing between the previous
     block and this one. `digital` is (n_samples,) uint32, one bit per line, where the device has lines.
+    `pieces` are, of a block that was joined from several, the sample after each one's last and its arrival in ns.
     """
 
     samples: NDArray[np.float32] | NDArray[np.float64] | NDArray[np.int16]
@@ -78,6 +79,7 @@ class SignalBlock:
     lost_before: int = 0
     scale_uv: float = 1.0
     digital: NDArray[np.uint32] | None = None
+    pieces: tuple[tuple[int, int], ...] = ()
 
     @property
     def n_samples(self) -> int:

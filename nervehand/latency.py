@@ -167,7 +167,7 @@ class Arrivals:
 
     def __init__(self, delay: int) -> None:
         self._delay = delay
-        self._blocks: deque[tuple[int, int]] = deque()  # the sample after a block's last, and its arrival
+        self._blocks: deque[tuple[int, int]] = deque()  # the sample after a piece's last, and its arrival
 
     def add(self, block: SignalBlock) -> None:
         """Note a block; blocks that no sample in the delay line can be of are forgotten."""
@@ -177,7 +177,7 @@ class Arrivals:
             self._blocks.clear()
         while len(self._blocks) > 1 and self._blocks[0][0] <= block.first_sample - self._delay:
             self._blocks.popleft()
-        self._blocks.append((block.first_sample + block.n_samples, block.arrival_ns))
+        self._blocks += block.pieces or [(block.first_sample + block.n_samples, block.arrival_ns)]
 
     def of(self, sample_index: int) -> int:
         """Host time in ns when this sample arrived; of a lost one, when the next block did."""

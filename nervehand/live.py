@@ -23,6 +23,7 @@ from decoder.shadow import DEFAULT_RULES, Decoder, ShadowEvent, ShadowRules, Sha
 from firmware_bridge.adjustments import Adjustments
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.gate import GateEvent, GateState
+from firmware_bridge.gathering import Gathering
 from firmware_bridge.guard import Guard, Sent
 from firmware_bridge.hand import N_DOF, HandCommand, LinkState, Quality
 from firmware_bridge.movement_trace import Moved
@@ -30,7 +31,6 @@ from firmware_bridge.port import Port
 from firmware_bridge.stream import SignalBlock, Source
 from firmware_bridge.supervised import SourceEvent
 from nervehand.gate_words import LATCHED, GateWords
-from nervehand.gathering import Gathering
 from nervehand.guarding import HandView
 from nervehand.latency import Arrivals
 from nervehand.live_summary import SHOWN, STAGES, LiveSummary
@@ -76,6 +76,9 @@ class Backlog(Protocol):
     @property
     def is_filling(self) -> bool:
         """Whether it could soon hold no more."""
+
+    def for_hops(self, hop: int, delay: int) -> None:
+        """Join blocks until a hop of so many samples is complete, and there `delay` samples later."""
 
     def take_waiting(self, take: Callable[[SignalBlock], None]) -> None:
         """Give all of them to `take`, what is said between them at its place."""
@@ -417,7 +420,8 @@ class LiveRun:
         self._newest, self._probabilities = None, []  # of another one, perhaps with other gestures
         delay_s = self._chain.front_end.delay / self._source.info.rate_hz
         self._late_ns = round((LATE_HOPS * decoder.bundle.hop_s + delay_s) * 1e9)
-        self._gathering.for_hops(decoder.bundle.hop_raw_samples, self._chain.front_end.delay)
+        gathers = self._gathering if self._backlog is None else self._backlog
+        gathers.for_hops(decoder.bundle.hop_raw_samples, self._chain.front_end.delay)
 
     def _obstacle(self) -> str:
         """What speaks against another decoder now, beside what that one does itself."""

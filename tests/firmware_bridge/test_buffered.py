@@ -173,6 +173,23 @@ def test_a_source_without_a_clock_is_taken_from_only_as_it_is_needed() -> None:
     assert source.dropped_samples == 0
 
 
+def test_whoever_decodes_is_given_whole_hops_and_the_rest_before_what_is_said() -> None:
+    taken: list[object] = []
+
+    def make(closed: threading.Event) -> Iterator[SignalBlock]:
+        yield from map(block, range(7))
+        source.event(SourceEvent(70, "lost", "gone"))
+        yield from map(block, range(7, 9))
+
+    source = BufferedSource(Given(make), lambda event: taken.append(event.kind))
+    source.for_hops(30, 5)
+    source.connect()
+    for one in source.blocks():
+        taken.append((one.first_sample, one.n_samples))
+    assert taken == [(0, 40), (40, 30), "lost", (70, 20)]
+    assert source.backlog_s == 0
+
+
 def test_its_thread_is_prepared_first() -> None:
     names: list[str] = []
     source = BufferedSource(

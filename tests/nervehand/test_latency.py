@@ -24,6 +24,13 @@ def test_a_sample_arrived_with_its_own_block() -> None:
     assert [arrivals.of(index) for index in (880, 899, 900, 999)] == [8, 8, 9, 9]
 
 
+def test_a_sample_of_a_joined_block_arrived_with_its_piece() -> None:
+    arrivals = Arrivals(delay=20)
+    pieces = ((110, 7), (150, 9))
+    arrivals.add(SignalBlock(np.zeros((150, 1), np.float32), 0, 9, pieces=pieces))
+    assert [arrivals.of(index) for index in (109, 110, 149)] == [7, 9, 9]
+
+
 def test_as_many_blocks_are_remembered_as_the_delay_needs_and_no_more() -> None:
     arrivals = Arrivals(delay=20)
     for i in range(1000):

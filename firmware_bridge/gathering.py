@@ -17,13 +17,13 @@ class Gathering:
     """
 
     def __init__(self, hop: int, delay: int) -> None:
-        self._hop, self._delay = hop, delay
+        self._hops = hop, delay
         self._blocks: list[SignalBlock] = []
         self._end = 0
 
     def for_hops(self, hop: int, delay: int) -> None:
-        """Of another decoder."""
-        self._hop, self._delay = hop, delay
+        """Of another decoder; from any thread."""
+        self._hops = hop, delay
 
     def add(self, block: SignalBlock) -> list[SignalBlock]:
         """What is to be decoded now: nothing, or one block, or two where this one could not be joined."""
@@ -47,12 +47,14 @@ class Gathering:
                 blocks[0],
                 samples=np.concatenate([block.samples for block in blocks]),
                 arrival_ns=blocks[-1].arrival_ns,
+                pieces=tuple(piece for block in blocks for piece in _pieces(block)),
                 digital=np.concatenate(lines) if lines else None,
             )
         ]
 
     def _hops_until(self, index: int) -> int:
-        return max(index - self._delay, 0) // self._hop
+        hop, delay = self._hops
+        return max(index - delay, 0) // hop
 
     def _continues(self, block: SignalBlock) -> bool:
         last = self._blocks[-1]
@@ -64,3 +66,7 @@ class Gathering:
             and block.scale_uv == last.scale_uv
             and (block.digital is None) == (last.digital is None)
         )
+
+
+def _pieces(block: SignalBlock) -> tuple[tuple[int, int], ...]:
+    return block.pieces or ((block.first_sample + block.n_samples, block.arrival_ns),)
