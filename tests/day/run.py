@@ -137,7 +137,7 @@ class AsTheyAreTaken:
                 while self._is_behind():
                     time.sleep(0.002)
                 self.waited_s += time.monotonic() - began_s
-            yield replace(block, arrival_ns=time.monotonic_ns())
+            yield replace(block, arrival_ns=time.monotonic_ns(), pieces=())
 
     def _is_behind(self) -> bool:
         left = self._sender.newest_report().get("to_settle")
