@@ -15,13 +15,17 @@ from firmware_bridge.errors import NervehandError
 
 T = TypeVar("T")
 
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+
 
 def to_plain(value: object) -> object:
     """Dataclasses and mappings as objects, enums as their values, arrays and tuples as lists."""
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, Enum):
         return value.value
-    if dataclasses.is_dataclass(value):
-        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {name: to_plain(getattr(value, name)) for name in _names(type(value))}
     if isinstance(value, Mapping):
         return {str(to_plain(key)): to_plain(one) for key, one in value.items()}
     if isinstance(value, np.ndarray):
@@ -29,8 +33,13 @@ def to_plain(value: object) -> object:
     if isinstance(value, frozenset):
         return sorted((to_plain(one) for one in value), key=str)
     if isinstance(value, tuple | list):
-        return [to_plain(one) for one in value]
+        return [one if type(one) in _PLAIN else to_plain(one) for one in value]
     return value
+
+
+@functools.cache
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
 
 
 def from_plain(kind: type[T], value: object, what: str = "value") -> T:

@@ -39,12 +39,17 @@ class LatencyCounts:
 
     def percentile_us(self, percent: float) -> float | None:
         """The upper edge of the bucket that the percentile falls into, in microseconds; None without data."""
-        n = len(self)
+        return self.percentiles_us((percent,))[0]
+
+    def percentiles_us(self, percents: Sequence[float]) -> tuple[float | None, ...]:
+        """Likewise, of several."""
+        below = np.cumsum(self.counts)
+        n = int(below[-1])
         if n == 0:
-            return None
-        rank = max(math.ceil(n * percent / 100), 1)
-        bucket = int(np.searchsorted(np.cumsum(self.counts), rank))
-        return min(_upper_ns(bucket), float(self.largest_ns)) / 1e3
+            return (None,) * len(percents)
+        ranks = [max(math.ceil(n * percent / 100), 1) for percent in percents]
+        buckets: list[int] = np.searchsorted(below, ranks).tolist()
+        return tuple(min(_upper_ns(bucket), float(self.largest_ns)) / 1e3 for bucket in buckets)
 
     @property
     def largest_us(self) -> float | None:

@@ -55,6 +55,8 @@ NOTICED = frozenset(
 """The gate events that a person is shown at once."""
 _SNAPSHOT_S = 0.125
 _NOTICE_S = 5.0
+_TIMES_S = 1.0
+"""How often the latencies that are shown are counted out."""
 _VIEW_S = 0.1
 """How often a port is shown what happens; it gives what the screen shows, too."""
 MOST_DELAY_S = 0.02
@@ -162,7 +164,8 @@ class LiveRun:
         self._arrivals = Arrivals(max(self._chain.front_end.delay, self.most_delay))
         self._failed_at: int | None = None  # the first hop since the last command whose answer is not finite
         self._seen = RecentSamples(source.info)
-        self._shown_ns = 0
+        self._shown_ns = self._timed_ns = 0
+        self._times: list[StageLatency] = []
         self._started_ns = 0
         self._last_block: SignalBlock | None = None
         self._notice, self._noticed_ns, self._source_is_lost = "", 0, False
@@ -556,17 +559,25 @@ class LiveRun:
             hops=self._hops,
             commands_applied=self._guard.counters.commands_applied,
             commands_dropped=self._commands_dropped,
-            latency=[
-                StageLatency(stage, h.percentile_us(50), h.percentile_us(95), h.percentile_us(99))
-                for stage, h in self.traces.histograms.items()
-                if stage in SHOWN
-            ],
+            latency=self._stages_shown(),
             notice=self._notice
             if self._source_is_lost or is_news
             else LATCHED
             if self._words.is_waiting
             else "",
         )
+
+    def _stages_shown(self) -> list[StageLatency]:
+        now_ns = self._clock_ns()
+        if now_ns - self._timed_ns >= _TIMES_S * 1e9:
+            self._timed_ns = now_ns
+            histograms = self.traces.histograms
+            self._times = [
+                StageLatency(stage, *histograms[stage].counts.percentiles_us((50, 95, 99)))
+                for stage in histograms
+                if stage in SHOWN
+            ]
+        return self._times
 
     def _masked(self) -> list[str]:
         """Why each channel shown is masked; "" where it is not."""
@@ -597,7 +608,8 @@ class LiveRun:
             switches=self._shadow_counts["switch"],
             rollbacks=self._shadow_counts["rollback"],
             latency_us={
-                stage: {f"p{p}": h.percentile_us(p) for p in (50, 95, 99)} | {"max": h.largest_us}
+                stage: dict(zip(("p50", "p95", "p99"), h.counts.percentiles_us((50, 95, 99)), strict=True))
+                | {"max": h.largest_us}
                 for stage, h in self.traces.histograms.items()
             },
             link=self._hand.link.value,

@@ -231,7 +231,7 @@ class Status:
 
 def latency_summary(counts: LatencyCounts) -> LatencySummary:
     """The percentiles that a person asks for."""
-    p50_us, p95_us, p99_us = (_rounded(counts.percentile_us(percent)) for percent in (50, 95, 99))
+    p50_us, p95_us, p99_us = map(_rounded, counts.percentiles_us((50, 95, 99)))
     return LatencySummary(len(counts), p50_us, p95_us, p99_us, _rounded(counts.largest_us))
 
 

@@ -66,18 +66,19 @@ class StateFrame:
     stalled: bool = False
 
 
-def quantise(positions: NDArray[np.float32]) -> NDArray[np.int16]:
-    """Positions (6,) in -1..1 as counts."""
-    if positions.shape != (N_DOF,) or not (np.abs(positions) <= 1).all():
-        raise FrameError(f"positions are {positions.tolist()}: give {N_DOF} numbers in -1..1")
-    return np.rint(positions.astype(np.float64) * SCALE).astype(np.int16)
+def quantise(positions: NDArray[np.float32]) -> list[int]:
+    """Positions (6,) in -1..1 as counts. (Six numbers are done with before numpy has begun.)"""
+    values: list[float] = positions.tolist()
+    if positions.shape != (N_DOF,) or not all(-1 <= value <= 1 for value in values):
+        raise FrameError(f"positions are {values}: give {N_DOF} numbers in -1..1")
+    return [round(value * SCALE) for value in values]
 
 
 def dequantise(counts: tuple[int, ...]) -> NDArray[np.float32]:
     """Counts as positions (6,)."""
     if min(counts) < -SCALE:
         raise FrameError(f"position count {min(counts)} is below {-SCALE}")
-    return (np.array(counts, dtype=np.float64) / SCALE).astype(np.float32)
+    return np.array([count / SCALE for count in counts], np.float32)
 
 
 def _seal(body: bytes) -> bytes:
@@ -98,7 +99,7 @@ def _unseal(frame: bytes, length: int, what: str) -> bytes:
 
 def encode_command(frame: CommandFrame) -> bytes:
     opcode = PING if frame.positions is None else MOVE
-    counts = [0] * N_DOF if frame.positions is None else quantise(frame.positions).tolist()
+    counts = [0] * N_DOF if frame.positions is None else quantise(frame.positions)
     return _seal(_COMMAND.pack(PROTOCOL_VERSION << 4 | opcode, frame.sequence, 0, *counts, frame.sent_ms))
 
 
@@ -127,7 +128,7 @@ def encode_state(frame: StateFrame) -> bytes:
             PROTOCOL_VERSION << 4 | STATE,
             frame.sequence,
             flags,
-            *quantise(frame.positions).tolist(),
+            *quantise(frame.positions),
             frame.accepted % 256,
             frame.rejected % 256,
         )
@@ -162,8 +163,8 @@ def encode_info(capabilities: HandCapabilities) -> bytes:
             PROTOCOL_VERSION << 4,
             watchdog_ms,
             _WATCHDOG_CODES.index(capabilities.watchdog_action),
-            *quantise(capabilities.lower).tolist(),
-            *quantise(capabilities.upper).tolist(),
+            *quantise(capabilities.lower),
+            *quantise(capabilities.upper),
             *np.rint(capabilities.max_speed_per_s.astype(np.float64) * 1000).astype(np.uint16).tolist(),
             len(name),
         )
