@@ -20,6 +20,7 @@ from nervehand.config_values import (
     MainsHz,
     Name,
     OwnName,
+    Person,
     Priority,
     Signer,
     SourceAddress,
@@ -54,7 +55,7 @@ class DecoderConfig(_Part):
     """Which bundle decodes, "" for the demo's, and who may have signed it: nobody in particular where none is named."""
 
     bundle: FilePath = ""
-    any_wearer: str = ""
+    any_wearer: Person = ""
     allowed_signers: Annotated[tuple[Signer, ...], Field(strict=False)] = ()
     engine: Literal["auto", "compiled", "onnxruntime", "tensorrt"] = "auto"
 
@@ -80,9 +81,9 @@ class DecisionConfig(_Part):
 class ArmingConfig(_Part):
     """Who answers for arming (`as` in a file), and whether the hand is checked first; None: where somebody wears it."""
 
-    arm_as: Annotated[str, Field(alias="as")] = ""
+    arm_as: Annotated[Person, Field(alias="as")] = ""
     check: bool | None = None
-    override_check: str = ""
+    override_check: Person = ""
 
 
 class GuardConfig(_Part):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.resources import as_file, files
@@ -183,14 +184,32 @@ def _room(config: DaemonConfig, key: str) -> None:
 
 
 def _listen(key: str, where: str) -> None:
-    if where:
-        # Here, since the port's package is needed by nobody who does not listen.
-        from firmware_bridge.port.addresses import split
+    if not where:
+        return
+    # Here, since the port's package is needed by nobody who does not listen.
+    from firmware_bridge.port.addresses import LOOPBACK, split
 
-        try:
-            split(where)
-        except NervehandError as error:
-            raise NervehandError(f"{key}: {error}") from error
+    try:
+        host, number = split(where)
+    except NervehandError as error:
+        raise NervehandError(f"{key}: {error}, numbers from 0 (any free one) to 65535") from error
+    if ":" not in where:
+        raise NervehandError(f"{key} is {where!r} and has no host: give HOST:PORT, {LOOPBACK}:{number} say")
+    if not _is_host(host):
+        raise NervehandError(
+            f"{key} is {where!r} and {host!r} is no host: give an address or a name, {LOOPBACK}:{number} say"
+        )
+
+
+def _is_host(host: str) -> bool:
+    """Whether it may be one: an address, or a name (RFC 1123, section 2.1), which is not looked up here."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        *_, last = labels = host.removesuffix(".").split(".")
+        is_name = all(re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", one) for one in labels)
+        return is_name and len(host) < 254 and not last.isdecimal()
+    return True
 
 
 def _pair(config: DaemonConfig) -> None:

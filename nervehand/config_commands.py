@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -51,11 +52,16 @@ def init(
 
 @config_app.command()
 def check(file: File) -> None:
-    """Is a file right? Also whether the decoder and the other files that it names can be read."""
+    """Is a file right? Also whether the decoder and the other files that it names can be read.
+
+    What this machine lacks is a warning: `run` on it would be refused.
+    """
     from nervehand.config_file import read_config
 
     read = read_config(file)
-    bundle = read.check_files()
+    bundle = read.check_files(here=False)
+    for warning in read.lacking(bundle):
+        print(f"warning: {warning}", file=sys.stderr)
     print(f"{file}: right; hand {read.config.hand.address}, decoder {bundle.sha256[:12]}")
 
 

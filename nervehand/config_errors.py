@@ -20,11 +20,13 @@ _TAGS = ("number", "table", "[key]")
 """What pydantic puts into a place that no file has."""
 _WANTED = {
     "bool_type": "give true or false",
-    "tuple_type": 'give a list, ["..."] say',
     "string_type": "give a text in quotes",
     "finite_number": "give a finite number",
 }
 _MOST_SHOWN = 60
+_MEANT: Mapping[str, tuple[str, ...]] = {"listen": ("port", "address", "host", "bind", "url", "socket")}
+"""Keys by what else people call them."""
+_MOST_PORT = 65535
 
 
 def found(error: ValidationError, table: Mapping[str, object]) -> tuple[tuple[Keys, ErrorDetails], ...]:
@@ -43,6 +45,8 @@ def said(keys: Keys, error: ErrorDetails, root: type[BaseModel]) -> str:
             return f"{dotted(keys)} is missing: add it"
         case "model_type" | "model_attributes_type" | "dict_type":
             return f"{start}: make it a table, [{dotted(keys)}]"
+        case "tuple_type":
+            return f"{start}: give a list such as {_list(keys, value, root)}"
         case "float_type" if "number" in error["loc"]:
             return f"{start}: give one number, or numbers by name, {{ index = 0.5 }}{_instead(key, value)}"
         case "float_type" | "int_type" as kind:
@@ -67,13 +71,22 @@ def unknown(keys: Keys, value: object, root: type[BaseModel]) -> str:
     what = f"table [{dotted(keys)}]" if is_table else f"key {key!r}" + (f" in [{dotted(way)}]" if way else "")
     if other := in_other_unit(key, value, known):
         return f"there is no {what}: {other}"
-    if elsewhere := [table for table, name in _places(root) if name == key]:
+    if meant := next((one for one in known if key.lower() in _MEANT.get(one, ())), ""):
+        is_port = type(value) is int and 0 <= value <= _MOST_PORT
+        return f"there is no {what}: " + (
+            f'write {meant} = "127.0.0.1:{value}"' if is_port else f"use {meant}, HOST:PORT in quotes"
+        )
+    # No key is told to be a table.
+    places = [(table, name) for table, name, is_one in _places(root) if is_table or not is_one]
+    if is_table and ("", key) in places:
+        return f"there is no {what}: use [{key}]"
+    if elsewhere := [table for table, name in places if name == key]:
         tables = " or ".join(f"[{table}]" if table else "the top, before any table" for table in elsewhere)
         return f"there is no {what}: {key} belongs in {tables}"
     if near := difflib.get_close_matches(key.lower(), known, n=1):
         return f"there is no {what}: use {_key(dotted((*way, near[0])) if is_table else near[0], is_table)}"
-    if near := difflib.get_close_matches(key.lower(), [name for _, name in _places(root)], n=1):
-        table = next(table for table, name in _places(root) if name == near[0])
+    if near := difflib.get_close_matches(key.lower(), [name for _, name in places], n=1):
+        table = next(table for table, name in places if name == near[0])
         return (
             f"there is no {what}: use {near[0]} in {f'[{table}]' if table else 'the top, before any table'}"
         )
@@ -125,6 +138,17 @@ def shown(value: object) -> str:
             return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
+def _list(keys: Keys, value: object, root: type[BaseModel]) -> str:
+    """The list that a single value was meant to be, else one of that kind."""
+    *way, key = map(str, keys)
+    model = model_at(root, tuple(way))
+    is_of_numbers = model is not None and int in get_args(_fields(model).get(key))
+    text = str(value).strip()
+    if is_of_numbers:
+        return f"[{text}]" if text.isascii() and text.isdecimal() else "[2, 3]"
+    return f"[{quoted(value)}]" if isinstance(value, str) and len(value) <= _MOST_SHOWN else '["..."]'
+
+
 def _instead(key: str, value: object) -> str:
     """The line that a text with a unit was meant to be."""
     unit = unit_of(key)
@@ -149,10 +173,11 @@ def _fields(model: type[BaseModel]) -> dict[str, object]:
     return {field.alias or name: field.annotation for name, field in model.model_fields.items()}
 
 
-def _places(root: type[BaseModel], table: str = "") -> Iterator[tuple[str, str]]:
-    """Each key, behind the table that it is in."""
+def _places(root: type[BaseModel], table: str = "") -> Iterator[tuple[str, str, bool]]:
+    """Of each key the table that it is in, its name, and whether it is a table itself."""
     for name, kind in _fields(root).items():
-        yield table, name
+        is_model = isinstance(kind, type) and issubclass(kind, BaseModel)
+        yield table, name, is_model or get_origin(kind) is dict
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             yield from _places(kind, f"{table}.{name}".lstrip("."))
 

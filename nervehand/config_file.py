@@ -19,6 +19,7 @@ from firmware_bridge.toml_lines import place, read_toml
 from nervehand.config import DaemonConfig
 from nervehand.config_checks import Check, checks, decoder_of, file_checks
 from nervehand.config_errors import Keys, found, said
+from nervehand.config_machine import machine_checks
 from nervehand.config_values import FOLDER
 
 if TYPE_CHECKING:
@@ -30,26 +31,43 @@ MOST_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """A configuration and the file that it was read from; `path` None: the defaults, without one."""
+    """A configuration and the file that it was read from; `path` None: the defaults, without one.
+
+    `problem` is why it is not what the file says now (config_kept.py); "" where it is.
+    """
 
     config: DaemonConfig
     path: Path | None = None
     text: str = ""
+    problem: str = ""
 
     @property
     def sha256(self) -> str:
         """Of the file, in hex; "" without one."""
         return "" if self.path is None else hashlib.sha256(self.text.encode()).hexdigest()
 
-    def check_files(self) -> Bundle:
-        """The decoder that is configured; NervehandError where it, or another file that is named, cannot be used."""
-        name = "the defaults" if self.path is None else str(self.path)
+    def check_files(self, *, here: bool = True) -> Bundle:
+        """The decoder that is configured; NervehandError where it, or another file that is named, cannot be used.
+
+        With `here` also where this machine has not what is asked of it, which else `lacking` says.
+        """
+        name = self._name
         try:
             bundle = decoder_of(self.config)
         except NervehandError as error:
             raise NervehandError(f"{place(self.text, name, ('decoder', 'bundle'))}: {error}") from error
         _run(file_checks(self.config, bundle), self.text, name)
+        if here and (lacking := self.lacking(bundle)):
+            raise NervehandError(lacking[0])
         return bundle
+
+    def lacking(self, bundle: Bundle) -> tuple[str, ...]:
+        """What this machine has not of what is asked of it, each as a line with the remedy."""
+        return tuple(_wrong(machine_checks(self.config, bundle), self.text, self._name))
+
+    @property
+    def _name(self) -> str:
+        return "the defaults" if self.path is None else str(self.path)
 
 
 def read_config(path: Path | None) -> ConfigFile:
@@ -130,8 +148,13 @@ def _all_keys(table: Mapping[str, object], way: Keys = ()) -> Iterator[Keys]:
 
 
 def _run(all_checks: Iterable[Check], text: str, name: str) -> None:
+    for wrong in _wrong(all_checks, text, name):
+        raise NervehandError(wrong)
+
+
+def _wrong(all_checks: Iterable[Check], text: str, name: str) -> Iterator[str]:
     for keys, check in all_checks:
         try:
             check()
         except NervehandError as error:
-            raise NervehandError(f"{place(text, name, keys)}: {error}") from error
+            yield f"{place(text, name, keys)}: {error}"

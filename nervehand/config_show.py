@@ -54,7 +54,7 @@ def effective(file: ConfigFile) -> Iterator[Shown]:
     """
     lines = lines_of(file.text)
     config = file.config
-    decision, hand = config.decision_for(file.check_files()), config.hand
+    decision, hand = config.decision_for(file.check_files(here=False)), config.hand
     limits = hand.limits(capabilities_of(hand))
     for keys, said in flat(config).items():
         # What a file says of a limit is cut to what the hand can do.

@@ -98,6 +98,12 @@ def _cpus(value: tuple[int, ...]) -> tuple[int, ...]:
     return value
 
 
+def _person(value: str) -> str:
+    if value and not any(one.isprintable() and not one.isspace() for one in value):
+        raise ValueError("that is nobody's name: give the name of who answers for it, or leave it out")
+    return value
+
+
 def _priority(value: int) -> int:
     if not 1 <= value <= 99:
         raise ValueError("give a priority of SCHED_FIFO, 1 to 99")
@@ -106,6 +112,8 @@ def _priority(value: int) -> int:
 
 MainsHz = Annotated[float, AfterValidator(_mains)]
 Name = Annotated[str, AfterValidator(_name)]
+Person = Annotated[str, AfterValidator(_person)]
+"""Who answers for something; "" for nobody."""
 OwnName = Annotated[str, AfterValidator(_own_name)]
 Signer = Annotated[str, AfterValidator(_signer)]
 FilePath = Annotated[str, AfterValidator(_resolved)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from types import FrameType
@@ -16,6 +16,7 @@ from firmware_bridge.errors import LinkError, NervehandError
 from nervehand.config import DaemonConfig
 from nervehand.config_changes import changes
 from nervehand.config_file import ConfigFile, read_config
+from nervehand.config_kept import keep
 from nervehand.daemon_requests import leave_answer, taken_request
 from nervehand.daemon_status import DaemonStatus
 from nervehand.driving import Driven
@@ -23,6 +24,8 @@ from nervehand.driving import Driven
 WHO = "configuration"
 DECIDED_WITHIN_S = 2.0
 """A decision's settings hold from the next block on; where none comes, the outcome says so."""
+
+Handler = Callable[[int, FrameType | None], object] | int | None
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +38,7 @@ class Reloads:
         self._config = file.config
         self._asked = threading.Event()
         self._wanted: list[int] = []
+        self._handlers: dict[int, Handler] = {}  # of before
         self._is_over = False
         self._is_unsure = False  # whether the guard has taken what it was asked the last time
 
@@ -42,13 +46,30 @@ class Reloads:
         """By which settings a bundle decides, as the configuration is now."""
         return self._config.decision_for(bundle)
 
+    def begin(self) -> None:
+        """From now on SIGUSR1 is kept until `answering`. From the main thread, once the configured files are right.
+
+        SIGUSR2 is not kept: who asks for a hand to be armed does not mean some minutes later.
+        """
+        if self._file.problem:
+            outcome = f"refused: {self._file.problem}"
+            self._status.config = replace(self._status.config, outcome=outcome, refused=True)
+            self._status.write_soon()
+            logger.warning("configuration: %s", outcome)
+        else:
+            keep(self._file)
+        self._take(signal.SIGUSR1)
+
+    def _take(self, number: signal.Signals) -> None:
+        if number not in self._handlers and threading.current_thread() is threading.main_thread():
+            self._handlers[number] = signal.signal(number, self._signalled)
+
     @contextmanager
     def answering(self, driven: Driven) -> Iterator[None]:
         """While this lasts, from the main thread."""
         thread = threading.Thread(target=self._run, args=(driven,), name="reload", daemon=True)
-        numbers = (signal.SIGUSR1, signal.SIGUSR2)
-        is_main = threading.current_thread() is threading.main_thread()
-        before = {number: signal.signal(number, self._signalled) for number in numbers if is_main}
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            self._take(number)
         thread.start()
         try:
             yield
@@ -56,8 +77,8 @@ class Reloads:
             self._is_over = True
             self._asked.set()
             thread.join()
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            while self._handlers:
+                signal.signal(*self._handlers.popitem())
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         self._wanted.append(number)
@@ -106,6 +127,7 @@ class Reloads:
             if not found.needs_restart:
                 outcome = self._apply(driven, file.config, outcome)
                 sha256, refused = file.sha256, False
+                keep(file)
         except LinkError as error:
             # What it was asked may be done yet: the next reload asks for all of it again.
             self._is_unsure = True

@@ -92,9 +92,9 @@ def supervise(
     the engine's configuration, as SIGUSR1 does; SIGUSR2 is passed on. NervehandError where there is no folder for the
     engine's messages.
     """
-    with _told_signals() as told, NotifySocket(folder()) as heard:
+    with _told_signals() as told, NotifySocket(folder()) as heard, _kept_config() as kept:
         return _Supervision(
-            command, companions or {}, (start_s, stall_s), times or LifeTimes(), told, heard, on_event
+            command, companions or {}, (start_s, stall_s), times or LifeTimes(), told, heard, kept, on_event
         ).run()
 
 
@@ -109,9 +109,10 @@ class _Supervision:
         times: LifeTimes,
         told: socket.socket,
         heard: NotifySocket,
+        kept: str,
         on_event: Callable[[LifeEvent], None],
     ) -> None:
-        self._limits_s, self._told, self._heard = limits_s, told, heard
+        self._limits_s, self._told, self._heard, self._kept = limits_s, told, heard, kept
         self._on_event = on_event
         self._above = Notifier.from_environment()
         self._engine = SupervisedProcess(
@@ -183,6 +184,7 @@ class _Supervision:
             "WATCHDOG_PID": None,  # it is not known before the start
             "PYTHONFAULTHANDLER": "1",  # SIGABRT prints where it stands
             "NERVEHAND_SUPERVISOR_PID": str(os.getpid()),
+            "NERVEHAND_KEPT_CONFIG": self._kept,
             "NERVEHAND_RESTARTS": str(self._engine.restarts),
             "NERVEHAND_LAST_EXIT": self._engine.last_exit,
         }
@@ -191,6 +193,25 @@ class _Supervision:
         self._on_event(event)
         if event.kind != "ready":  # then it has words of its own
             self._above.status(f"{event.process} {event.text}")
+
+
+@contextlib.contextmanager
+def _kept_config() -> Iterator[str]:
+    """Where the engine keeps the last configuration that was right (nervehand/config_kept.py).
+
+    Nothing lies there at first, of a supervisor of before that had this one's number, and nothing stays.
+    """
+    path = str(folder() / f".config-{os.getpid()}.toml")
+    _remove(path)
+    try:
+        yield path
+    finally:
+        _remove(path)
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(OSError):  # there is none, or its folder is gone
+        os.unlink(path)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ Keys = tuple[str, ...]
 NAMES = st.from_regex(r"[A-Za-z0-9_-]{1,40}", fullmatch=True)
 # No line ends of any kind: an editor's lines are to be those of `str.splitlines`.
 TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), max_size=12)
+PEOPLE = TEXTS.filter(lambda text: not text or any(one.isprintable() and not one.isspace() for one in text))
 PATHS = TEXTS.map(lambda text: f"/{text}")
 SIGNERS = st.binary(min_size=32, max_size=32).map(lambda key: base64.b64encode(key).decode())
 CPUS = st.lists(st.integers(0, 63), unique=True, max_size=4)
@@ -35,7 +36,7 @@ VALUES: Mapping[Keys, st.SearchStrategy[object]] = {
     ("source", "address"): st.sampled_from(["simulated", "simulated:hard/2", "serial:/dev/ttyACM0"]),
     ("source", "mains_hz"): st.sampled_from([50.0, 60.0]),
     ("decoder", "bundle"): PATHS,
-    ("decoder", "any_wearer"): TEXTS,
+    ("decoder", "any_wearer"): PEOPLE,
     ("decoder", "allowed_signers"): st.lists(SIGNERS, max_size=2),
     ("decoder", "engine"): st.sampled_from(["auto", "compiled", "onnxruntime", "tensorrt"]),
     ("decision", "min_cutoff_hz"): numbers(0.01, 1e3),
@@ -60,7 +61,7 @@ VALUES: Mapping[Keys, st.SearchStrategy[object]] = {
     ("hand", "adjustments", "max_speed_per_s"): by_dof(0.1, float("inf")),
     ("hand", "adjustments", "locked"): st.lists(st.sampled_from(DOF_NAMES), unique=True),
     ("hand", "adjustments", "hand_locked"): st.booleans(),
-    ("arming", "as"): TEXTS,
+    ("arming", "as"): PEOPLE,
     ("arming", "check"): st.booleans(),
     ("guard", "name"): NAMES,
     ("guard", "stop_lines"): st.lists(

@@ -167,6 +167,18 @@ def test_a_value_of_another_kind_is_one_line_that_names_its_own_and_the_value(da
         ("[decoder]\nbundel = ''", "there is no key 'bundel' in [decoder]: use bundle"),
         ("listen = ':0'", "line 1: there is no key 'listen': listen belongs in [port] or [metrics]"),
         ("[log]\nxyzzy = 1", "there is no key 'xyzzy' in [log]: use one of format, level"),
+        (
+            "[metrics]\nport = 9464",
+            """there is no key 'port' in [metrics]: write listen = "127.0.0.1:9464\"""",
+        ),
+        (
+            "[metrics]\nhost = 'localhost'",
+            "there is no key 'host' in [metrics]: use listen, HOST:PORT in quotes",
+        ),
+        ("[port]\naddress = 70000", "there is no key 'address' in [port]: use listen, HOST:PORT"),
+        ("[log]\nmetrics = 1", "there is no key 'metrics' in [log]: use one of format, level"),
+        ("[log]\nrecordin = 1", "there is no key 'recordin' in [log]: use one of format, level"),
+        ("[log.metrics]\nlisten = ''", "there is no table [log.metrics]: use [metrics]"),
         ("[arming]\narm_as = 'Ann'", "there is no key 'arm_as' in [arming]: use "),
     ],
 )
@@ -201,6 +213,14 @@ def test_what_is_written_in_another_way_is_told_how_to_write_it(text: str, said:
         ("[realtime]\ndecode_cpus = [1, 1]", "from 0 and each once"),
         ("[realtime]\nguard_cpus = [-1]", "realtime.guard_cpus is [-1]: give numbers of processors, from 0"),
         ("[realtime]\ndecode_cpus = [1, 2.0]", "realtime.decode_cpus[1] is 2.0: give a whole number"),
+        ("[realtime]\ndecode_cpus = 1", "realtime.decode_cpus is 1: give a list such as [1]"),
+        ('[realtime]\nguard_cpus = "3"', "realtime.guard_cpus is '3': give a list such as [3]"),
+        ("[realtime]\nguard_cpus = true", "realtime.guard_cpus is true: give a list such as [2, 3]"),
+        (
+            "[guard]\nstop_lines = 'gpio:/f'",
+            """guard.stop_lines is 'gpio:/f': give a list such as ["gpio:/f"]""",
+        ),
+        ("[guard]\nstop_lines = 1", 'guard.stop_lines is 1: give a list such as ["..."]'),
         ("[decision]\nhysteresis = 2", "decision.hysteresis is 2.0: give a probability from 0 to 1"),
         ("[decision]\nmin_cutoff_hz = 0", "decision.min_cutoff_hz is 0.0: give a positive number of Hz"),
         ("[hand.adjustments]\ngain = 5", "adjustment gain of thumb is 5.0: give a number from 0 to 4"),
@@ -238,6 +258,22 @@ def test_a_value_that_cannot_be_is_told_with_the_remedy(text: str, said: str) ->
             "line 3: port.tls_certificate is '/c.pem' and port.tls_key is missing: give both, or neither",
         ),
         ('[port]\nlisten = "here"', "line 2: port.listen: 'here' is no address of a port: give HOST:PORT"),
+        (
+            '[port]\nlisten = "4711"',
+            "line 2: port.listen is '4711' and has no host: give HOST:PORT, 127.0.0.1:4711 say",
+        ),
+        (
+            '[metrics]\nlisten = "9464"',
+            "line 2: metrics.listen is '9464' and has no host: give HOST:PORT, 127.0.0.1:9464 say",
+        ),
+        ('[port]\nlisten = "127.0.0.1:99999"', "line 2: port.listen: '127.0.0.1:99999' is no address of a port"),
+        ('[metrics]\nlisten = "127.0.0.1:-1"', "127.0.0.1:4711, numbers from 0 (any free one) to 65535"),
+        ('[port]\nlisten = "127.0.0.1:"', "is no address of a port: give HOST:PORT"),
+        ('[port]\nlisten = "127.0.0.1:80:81"', "'127.0.0.1:80' is no host: give an address or a name, 127.0.0.1:81"),
+        ('[port]\nlisten = " 127.0.0.1:80"', "' 127.0.0.1' is no host"),
+        ('[port]\nlisten = "300.1.1.1:80"', "'300.1.1.1' is no host"),
+        ('[port]\nlisten = "*:80"', "'*' is no host"),
+        ('[metrics]\nlisten = "my host:80"', "line 2: metrics.listen is 'my host:80' and 'my host' is no host"),
         ('[metrics]\nlisten = "0.0.0.0:9464"', "line 2: metrics.listen is '0.0.0.0:9464' and metrics are for this"),
         ('[metrics]\nlisten = "nano.local:9464"', "give 127.0.0.1:9464"),
         (
@@ -271,6 +307,8 @@ def test_values_that_do_not_go_together_are_told_where_one_of_them_stands(text: 
     [
         '[port]\nlisten = "0.0.0.0:4711"',
         '[port]\nlisten = "192.168.1.5:4711"\ntls_certificate = "/c"\ntls_key = "/k"',
+        '[port]\nlisten = "nano_1.local.:4711"',
+        '[port]\nlisten = "[fe80::1%eth0]:4711"',
         '[port]\nlisten = ":0"\n[metrics]\nlisten = ":0"',
         '[source]\naddress = "session:a.nwb"\nstart_s = 5',
         '[hand]\naddress = "none"\nside = "left"\n[hand.actions]\nsilence = "open"\n[arming]\ncheck = true',
@@ -281,6 +319,16 @@ def test_values_that_do_not_go_together_are_told_where_one_of_them_stands(text: 
 )
 def test_what_is_unusual_and_right_is_taken(text: str) -> None:
     loaded(text)
+
+
+@pytest.mark.parametrize(
+    ("table", "key"), [("arming", "as"), ("arming", "override_check"), ("decoder", "any_wearer")]
+)
+@pytest.mark.parametrize("blank", [" ", "\t ", "\u2003", "\u200b", "\u00a0"])
+def test_nobody_is_called_by_blanks(table: str, key: str, blank: str) -> None:
+    said = error_of(f"[{table}]\n{key} = {quoted(blank)}")
+    assert f"line 2: {table}.{key} is {blank!r}: that is nobody's name: give the name" in said
+    loaded(f'[{table}]\n{key} = "Ann Ä. Müller"')
 
 
 def test_an_unknown_key_comes_before_what_it_leaves_out_and_else_the_first_line_does() -> None:

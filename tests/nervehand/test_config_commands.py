@@ -68,6 +68,25 @@ def test_check_names_line_and_remedy_of_a_value_and_of_a_file(
         call(capsys, "check", path)
 
 
+def test_check_warns_of_what_this_machine_lacks_and_show_shows_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], small_decoder: Path
+) -> None:
+    path = tmp_path / "f.toml"
+    path.write_text(f'[decoder]\nbundle = "{small_decoder}"\n[realtime]\ndecode_cpus = [4095]\n')
+    app = typer.Typer()
+    add_config_commands(app)
+    app(["config", "check", str(path)], standalone_mode=False)
+    said = capsys.readouterr()
+    assert said.out.startswith(f"{path}: right; ")
+    (line,) = said.err.splitlines()
+    assert line.startswith(
+        f"warning: {path}, line 4: realtime.decode_cpus is [4095] and this machine has no processor"
+    )
+    with pytest.raises(NervehandError, match=r"line 4: realtime\.decode_cpus is \[4095\]"):
+        read_config(path).check_files()
+    assert "realtime.decode_cpus = [4095]" in call(capsys, "show", path)
+
+
 def test_show_says_of_each_value_where_it_comes_from(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
