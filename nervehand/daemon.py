@@ -43,12 +43,14 @@ from firmware_bridge.realtime import RealTime, make_real_time
 from firmware_bridge.stream import Source, StreamInfo
 from firmware_bridge.supervised import SourceEvent
 from nervehand.config import DaemonConfig
-from nervehand.config_file import ConfigFile, read_config
+from nervehand.config_file import ConfigFile
+from nervehand.config_kept import config_to_start
 from nervehand.daemon_reload import Reloads
 from nervehand.daemon_status import DaemonStatus, Recorded, StartTimes
-from nervehand.driving import Driven, drive_hand
+from nervehand.driving import Arming, Driven, drive_hand
 from nervehand.guarding import GuardOptions
 from nervehand.hand_use import login_name
+from nervehand.live import LiveOptions
 from nervehand.live_port import Intend, ServedRun
 from nervehand.live_summary import LiveSummary
 from nervehand.logs import configure_logs
@@ -101,6 +103,8 @@ def run_daemon(
         except NervehandError as error:
             raise WrongConfigurationError(str(error)) from error
         start.reached("bundle")
+        reloads = Reloads(file, status)
+        reloads.begin()
         log = SourceLog(has_screen=screen is not None)
         log.listen(status.source_event)
         events = _Relay()
@@ -115,7 +119,6 @@ def run_daemon(
             partial(realtime, "acquisition", 1), waits=_waits(source),
         )  # fmt: skip
         events.to, status.buffered = buffered.event, buffered
-        reloads = Reloads(file, status)
         driven_hand, acknowledgement, grips = hand_driven(
             config.hand, _guard_options(config), bundle.manifest.gestures, config.arming.arm_as
         )
@@ -124,7 +127,6 @@ def run_daemon(
                 _await_guard(config.guard_name, notifier, status, stop)
         notifier.extend(COMPILE_S)
         check = LiveCheck() if config.is_checked else None
-        who = config.arming.arm_as or config.name
 
         @contextmanager
         def beside(driven: Driven) -> Iterator[None]:
@@ -143,17 +145,21 @@ def run_daemon(
                     notifier.stopping()
                     status.attach(None)
 
-        summary = drive_hand(
-            f"nervehand {config.name}: {config.source.address}", buffered, bundle,
-            screen=screen or NoScreen(), who=who, hand=driven_hand, source_log=log,
-            acknowledgement=acknowledgement, is_rearmed=not config.is_worn,
+        arming = Arming(
+            config.arming.arm_as or config.name, is_rearmed=not config.is_worn, acknowledgement=acknowledgement,
+            overridden_by=config.arming.override_check or f"{config.hand.address} hand", check=check,
             keys_who=f"{config.arming.arm_as or login_name()} at the keyboard" if has_keys else "",
-            overridden_by=config.arming.override_check or f"{config.hand.address} hand", check=check, say=say,
-            served=_served(config, intend, grips),
-            recorded=_recorder(config, source.info, bundle, status), backlog=buffered,
-            restart_after_s=config.overload.restart_after_s, decide=reloads.decide,
-            latched=asked_for_rest(config.guard_name), engine=config.decoder.engine,
-            working=heartbeat.working, beside=beside,
+            latched=asked_for_rest(config.guard_name),
+        )  # fmt: skip
+        options = LiveOptions(
+            backlog=buffered, restart_after_s=config.overload.restart_after_s, decide=reloads.decide,
+            engine=config.decoder.engine,
+        )  # fmt: skip
+        summary = drive_hand(
+            f"nervehand {config.name}: {config.source.address}", buffered, bundle, arming,
+            screen=screen or NoScreen(), hand=driven_hand, source_log=log, say=say,
+            served=_served(config, intend, grips), recorded=_recorder(config, source.info, bundle, status),
+            working=heartbeat.working, beside=beside, options=options,
         )  # fmt: skip
         if check is not None and check.failure:
             raise NervehandError(f"{check.failure} (or have it overridden: arming.override_check)")
@@ -351,7 +357,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float)
     given = parser.parse_args()
     try:
-        file = read_config(given.config)
+        file = config_to_start(given.config)
     except NervehandError as error:
         print(f"nervehand: {error}", file=sys.stderr)
         return WRONG

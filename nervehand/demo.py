@@ -12,10 +12,11 @@ from firmware_bridge.nerve.motion import GESTURES, Schedule, SteeredMotion
 from firmware_bridge.nerve.physiology import DEFAULT
 from firmware_bridge.nerve.subject import SCALE_UV, SimulatedSubject
 from firmware_bridge.sources.simulated import BLOCK_S, SimulatedSource
-from nervehand.driving import drive_hand
+from nervehand.driving import Arming, drive_hand
 from nervehand.keys import keys_pressed
 from nervehand.output import print_json
 from nervehand.picture import PictureScreen
+from nervehand.recording import recording
 from nervehand.screen import NoScreen, Screen
 from nervehand.source_log import SourceLog
 
@@ -86,11 +87,10 @@ def run_demo(
             title,
             source,
             bundle,
+            Arming("demo"),
             screen=screen,
-            who="demo",
             cue_at=cue_at,
-            record=record,
-            scale_uv=SCALE_UV,
+            recorded=None if record is None else recording(record, source.info, bundle, scale_uv=SCALE_UV),
             source_log=log,
         )
     if picture is not None and not painter.save(picture):

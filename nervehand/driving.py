@@ -8,7 +8,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from decoder.bundle import Bundle
 from decoder.chain import compile_kernels
@@ -24,11 +23,11 @@ from nervehand.gate_words import GateWords
 from nervehand.guarding import Guarded, Guarding, GuardOptions, nothing_moved, virtual_hand_guarded
 from nervehand.hand_keys import HAND_KEYS, HandKeys
 from nervehand.keys import keys_pressed
-from nervehand.live import ASKED_FOR, Backlog, Decide, LiveRun, LiveSummary
+from nervehand.live import ASKED_FOR, PLAIN, LiveOptions, LiveRun, LiveSummary
 from nervehand.live_port import Owner, ServedRun, answering, port_of
 from nervehand.output import saying
 from nervehand.pre_use import LiveCheck, Overridden, PreUse
-from nervehand.recording import LiveRecorder, recording
+from nervehand.recording import LiveRecorder
 from nervehand.screen import Screen, process_screen
 from nervehand.source_log import SourceLog
 from nervehand.stopping import stop_on_signals
@@ -36,52 +35,51 @@ from nervehand.stopping import stop_on_signals
 _ARM_S = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class Arming:
+    """In whose name a hand is armed, and by what.
+
+    `who` arms it, and again after a lost link where `is_rearmed`; `acknowledgement` names who accepts that it is
+    unknown what the hand does without commands. With `keys_who` the keys of the terminal, which there must be, stop,
+    release, arm and lock it in that name. `latched` says who asked for rest before: then only a person arms.
+
+    With `check` it is armed by what that finds, while it decodes; where it fails the run ends, and says why in
+    `check.failure`. Else `overridden_by` answers for it.
+    """
+
+    who: str
+    is_rearmed: bool = True
+    acknowledgement: str = ""
+    overridden_by: str = "virtual hand"
+    check: LiveCheck | None = None
+    keys_who: str = ""
+    latched: str = ""
+
+
 def drive_hand(
     title: str,
     source: Source,
     bundle: Bundle,
+    arming: Arming,
     *,
     screen: Screen | None,
-    who: str,
     cue_at: Callable[[int], str] = lambda sample_index: "",
     on_intents: Callable[[Intents], None] = lambda intents: None,
-    record: Path | None = None,
-    first_sample: int | None = None,
-    scale_uv: float | None = None,
     hand: contextlib.AbstractContextManager[Guarding] | None = None,
     source_log: SourceLog | None = None,
-    acknowledgement: str = "",
-    is_rearmed: bool = True,
-    keys_who: str = "",
-    overridden_by: str = "virtual hand",
-    check: LiveCheck | None = None,
     say: Callable[[str], None] = lambda text: None,
     served: ServedRun | None = None,
     recorded: contextlib.AbstractContextManager[LiveRecorder | None] | None = None,
-    backlog: Backlog | None = None,
-    restart_after_s: float = 10.0,
-    decide: Decide | None = None,
-    engine: str = "auto",
     working: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
     beside: Callable[[Driven], contextlib.AbstractContextManager[None]] | None = None,
-    latched: str = "",
+    options: LiveOptions = PLAIN,
 ) -> LiveSummary:
     """Let `source` move a hand through the gate until it ends.
 
-    `hand` None starts a virtual one, guarded in this process. It is armed in the name of `who`, and again after a lost
-    link where `is_rearmed`; `acknowledgement` names who accepts that it is unknown what it does without commands. With
-    `keys_who` the keys of the terminal, which there must be, stop, release, arm and lock it in that name.
-
-    With `check` the hand is armed by what that finds, while it decodes; where it fails the run ends, and says why in
-    `check.failure`. `say` gets what the wearer should do, as the screen does. Else `overridden_by` answers for it.
-
-    `screen` None opens one in a process of its own. `record` names a session to write, whose samples begin at
-    `first_sample`, int16 where `scale_uv` is given. What `source_log` hears of the source is recorded and shown.
-
-    `served` serves it at a port while it runs. `recorded` makes a recorder in place of `record`. `backlog`,
-    `restart_after_s`, `engine` and `decide` are LiveRun's. `working` is entered around the work on each block.
-    `beside` lasts as long as the loop, and is given all that takes part. `latched` says who asked for rest before this
-    began: then only a person arms.
+    `hand` None starts a virtual one, guarded in this process. `say` gets what the wearer should do, as the screen does;
+    `screen` None opens one in a process of its own. `recorded` makes the recorder. What `source_log` hears of the
+    source is recorded and shown. `served` serves it at a port while it runs. `working` is entered around the work on
+    each block. `beside` lasts as long as the loop, and is given all that takes part.
 
     Ctrl-C, SIGTERM and a terminal that closes end the run early, with a release. Raises LinkError where the hand
     cannot be reached.
@@ -89,11 +87,11 @@ def drive_hand(
     bundle.require_stream(source.info)
     with saying("preparing (the first time on a machine, kernels are compiled)", screen is not None):
         compile_kernels(bundle, source.info)
-    if keys_who:
+    check, acknowledgement = arming.check, arming.acknowledgement
+    if arming.keys_who:
         title += f"   {HAND_KEYS}"
     listeners = Listeners()
-    is_one_file = record is not None  # what it holds was settled when it began
-    answered = Overridden(overridden_by)
+    answered = Overridden(arming.overridden_by)
     pre_use: PreUse = answered if check is None else check
 
     def reported() -> PreUseReport:
@@ -103,8 +101,8 @@ def drive_hand(
     with (
         stop_on_signals() as stop,
         hand or virtual_hand_guarded(GuardOptions(is_process=False)) as guarding,
-        recorded or _recorder(record, source, bundle, first_sample, scale_uv) as recorder,
-        port_of(served, title, source.info, bundle, is_recorded=is_one_file) as port,
+        contextlib.nullcontext() if recorded is None else recorded as recorder,
+        port_of(served, title, source.info, bundle, is_recorded=_is_one_file(recorder)) as port,
     ):
         if recorder is not None:
             listeners.listen(recorder.gate_event, recorder.sent, nothing_moved)
@@ -122,13 +120,12 @@ def drive_hand(
 
             live = LiveRun(
                 title, source, bundle, guard, guarded.hand, shown, cue_at, on_intents,
-                who if is_rearmed else "", recorder, at_work, pre_use, port, backlog=backlog,
-                restart_after_s=restart_after_s, decide=decide, engine=engine,
+                arming.who if arming.is_rearmed else "", recorder, at_work, pre_use, port, options,
             )  # fmt: skip
             listeners.listen(live.gate_event, live.sent, live.moved)
             if source_log is not None:
                 source_log.listen(live.source_event)
-            pressed = HandKeys(guard, keys_who, reported, acknowledgement)
+            pressed = HandKeys(guard, arming.keys_who, reported, acknowledgement)
 
             def tell(text: str) -> None:
                 live.say(text)
@@ -136,7 +133,7 @@ def drive_hand(
 
             owner = Owner(
                 live, guard, guarded.hand, source.info, reported, lambda: "; ".join(listeners.refusals),
-                acknowledgement, is_one_file, served or ServedRun(""),
+                acknowledgement, _is_one_file(recorder), served or ServedRun(""),
             )  # fmt: skip
 
             def arm(by: str, asked_ns: int) -> str:
@@ -145,22 +142,24 @@ def drive_hand(
                 return "; ".join(listeners.refusals) or "it says nothing"
 
             driven = Driven(live, guarded, listeners, port, recorder, stop, arm)
-            if latched:
+            if arming.latched:
                 listeners.is_asked_to_rest = True
                 live.stay_at_rest()
-                tell(f"the hand is not armed, as somebody asked for rest: {latched}; arm it when it may move")
+                tell(
+                    f"the hand is not armed, as somebody asked for rest: {arming.latched}; arm it when it may move"
+                )
 
             with (
-                keys_pressed(pressed) if keys_who else contextlib.nullcontext(),
+                keys_pressed(pressed) if arming.keys_who else contextlib.nullcontext(),
                 answering(port, owner, tell),
                 beside(driven) if beside is not None else contextlib.nullcontext(),
             ):
                 if check is None:
-                    _arm(guarded, who, answered, acknowledgement, stop, listeners)
+                    _arm(guarded, arming, answered, stop, listeners)
                     summary = live.run(stop)
                 else:
                     with check.running(
-                        bundle, guarded, who, acknowledgement, stop,
+                        bundle, guarded, arming.who, acknowledgement, stop,
                         lambda: listeners.is_asked_to_rest, listeners.event, tell,
                     ):  # fmt: skip
                         summary = live.run(stop)
@@ -228,9 +227,8 @@ class Driven:
 
 def _arm(
     guarded: Guarded,
-    who: str,
+    arming: Arming,
     answered: Overridden,
-    acknowledgement: str,
     stop: threading.Event,
     listeners: Listeners,
 ) -> None:
@@ -238,7 +236,7 @@ def _arm(
     where that takes longer than _ARM_S."""
     deadline = time.monotonic() + _ARM_S
     while not (stop.is_set() or listeners.is_asked_to_rest) and not guarded.guard.request_arm(
-        who, answered.report(), acknowledgement, guarded.asked_ns
+        arming.who, answered.report(), arming.acknowledgement, guarded.asked_ns
     ):
         if time.monotonic() > deadline:
             why = "; ".join(listeners.refusals) or "it says nothing"
@@ -246,9 +244,5 @@ def _arm(
         time.sleep(0.05)
 
 
-def _recorder(
-    path: Path | None, source: Source, bundle: Bundle, first_sample: int | None, scale_uv: float | None
-) -> contextlib.AbstractContextManager[LiveRecorder | None]:
-    if path is None:
-        return contextlib.nullcontext()
-    return recording(path, source.info, bundle, first_sample, scale_uv)
+def _is_one_file(recorder: LiveRecorder | None) -> bool:
+    return recorder is not None and recorder.is_one_file

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import gc
-import math
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +16,6 @@ import numpy as np
 from decoder.bundle import Bundle
 from decoder.chain import ChainEvent
 from decoder.decision import DecisionSettings
-from decoder.health import Cause
 from decoder.intent import IntentDigest, Intents
 from decoder.shadow import DEFAULT_RULES, Decoder, ShadowEvent, ShadowRules, Shadows, ShadowState
 from firmware_bridge.adjustments import Adjustments
@@ -25,40 +23,27 @@ from firmware_bridge.errors import NervehandError
 from firmware_bridge.gate import GateEvent, GateState
 from firmware_bridge.gathering import Gathering
 from firmware_bridge.guard import Guard, Sent
-from firmware_bridge.hand import N_DOF, HandCommand, LinkState, Quality
+from firmware_bridge.hand import HandCommand, LinkState, Quality
 from firmware_bridge.movement_trace import Moved
 from firmware_bridge.port import Port
 from firmware_bridge.stream import SignalBlock, Source
 from firmware_bridge.supervised import SourceEvent
-from nervehand.gate_words import LATCHED, GateWords
 from nervehand.guarding import HandView
 from nervehand.latency import Arrivals
-from nervehand.live_summary import SHOWN, STAGES, LiveSummary
-from nervehand.live_view import RecentSamples, view_of
+from nervehand.live_shown import Moment, Shown
+from nervehand.live_summary import STAGES, LiveSummary
 from nervehand.pre_use import Overridden, PreUse
 from nervehand.recording import LiveRecorder
-from nervehand.screen import MOST_CHANNELS, Screen, Snapshot, StageLatency
+from nervehand.screen import Screen
 from nervehand.stopping import closed_by
 from nervehand.traces import CommandTraces
 
-__all__ = ["ASKED_FOR", "COMMAND_LIFETIME_S", "STAGES", "LiveRun", "LiveSummary"]
+__all__ = ["ASKED_FOR", "COMMAND_LIFETIME_S", "STAGES", "LiveOptions", "LiveRun", "LiveSummary"]
 
-TOPIC = "live"
-"""What a port shows of a run."""
 COMMAND_LIFETIME_S = 0.2  # a command that nothing follows expires, and the gate relaxes
 LATE_HOPS = 2  # a hop this many hops old, the delay line left out, is decoded but commands nothing
 ASKED_FOR = ("stop", "release", "disarm")
 """The gate events after which nobody but a person arms."""
-NOTICED = frozenset(
-    {"arm refused", "stop", "release", "fault", "silence", "orphaned", "guard lost", "adjust"}
-)
-"""The gate events that a person is shown at once."""
-_SNAPSHOT_S = 0.125
-_NOTICE_S = 5.0
-_TIMES_S = 1.0
-"""How often the latencies that are shown are counted out."""
-_VIEW_S = 0.1
-"""How often a port is shown what happens; it gives what the screen shows, too."""
 MOST_DELAY_S = 0.02
 """The longest delay line of a decoder that may take over."""
 MOMENT_S = 10.0
@@ -86,6 +71,26 @@ class Backlog(Protocol):
         """Give all of them to `take`, what is said between them at its place."""
 
 
+@dataclass(frozen=True, slots=True)
+class LiveOptions:
+    """How a run decodes.
+
+    Where more than `restart_after_s` of samples wait in `backlog`, they are recorded and left out, and the decoder
+    begins anew behind them. `decide` gives the decision's settings for a decoder; None: its own. `engine` is what runs
+    the network (decoder.engines.NAMES). `clock_ns` is the host's clock, as in `arrival_ns`.
+    """
+
+    backlog: Backlog | None = None
+    restart_after_s: float = 10.0
+    decide: Decide | None = None
+    engine: str = "auto"
+    rules: ShadowRules = DEFAULT_RULES
+    clock_ns: Callable[[], int] = time.monotonic_ns
+
+
+PLAIN = LiveOptions()
+
+
 class LiveRun:
     """Decodes a source and moves a hand until the source ends or `stop` is set.
 
@@ -95,10 +100,6 @@ class LiveRun:
 
     With `armed_by`, a gate that a lost link disarmed is armed again in that name once the hand is back, by the report
     of `pre_use`, which hears of all hops; None: by the word of `armed_by`.
-
-    Where more than `restart_after_s` of samples wait in `backlog`, they are recorded and left out, and the decoder
-    begins anew behind them. `decide` gives the decision's settings for a decoder; None: its own. `clock_ns` is the
-    host's clock, as in `arrival_ns`.
 
     An exception in the decode path reaches the gate as a fault before it reaches the caller.
     """
@@ -118,39 +119,42 @@ class LiveRun:
         working: Callable[[], AbstractContextManager[None]] = nullcontext,
         pre_use: PreUse | None = None,
         port: Port | None = None,
-        rules: ShadowRules = DEFAULT_RULES,
-        backlog: Backlog | None = None,
-        restart_after_s: float = 10.0,
-        decide: Decide | None = None,
-        engine: str = "auto",
-        clock_ns: Callable[[], int] = time.monotonic_ns,
+        options: LiveOptions = PLAIN,
     ) -> None:
-        self._clock_ns = clock_ns
+        self._clock_ns = clock_ns = options.clock_ns
         self._pre_use = pre_use or Overridden(armed_by)
         self._working = working
         self._is_asked_to_rest = False
         self.traces = CommandTraces()
-        self._backlog, self._restart_after_s = backlog, restart_after_s
-        self._decide = decide or (lambda bundle: bundle.manifest.decision)
+        self._backlog, self._restart_after_s = options.backlog, options.restart_after_s
+        self._decide = options.decide or (lambda bundle: bundle.manifest.decision)
         self._inbox: deque[Callable[[], None]] = deque()
         self._left_out_from: int | None = None
         self._next_moment = 0
         self.samples = self.lost_samples = 0
         """Received so far, and those that never came."""
-        self._title, self._source = title, source
-        self._guard, self._hand, self._screen = guard, hand, screen
-        self._cue_at, self._on_intents, self._armed_by = cue_at, on_intents, armed_by
+        self._source, self._guard, self._hand = source, guard, hand
+        self._on_intents, self._armed_by = on_intents, armed_by
         self._recorder = recorder
         self._port = port
         self._gathering = Gathering(1, 0)
         self._newest_arrival_ns = 0
         self._newest: Intents | None
         self._probabilities: list[float]
-        self.engine = engine
+        self.engine = options.engine
         """What runs the network (decoder.engines.NAMES)."""
-        self._deploy(self.adapted(Decoder(bundle, source.info, engine=engine)))
+        self._shown = Shown(
+            title, source.info, guard, hand, screen, port, cue_at, self.traces.histograms, clock_ns
+        )
+        self._deploy(self.adapted(Decoder(bundle, source.info, engine=options.engine)))
         self.shadows = Shadows(
-            self._decoder, source.info, self._shadow_event, rules, self._obstacle, clock_ns, self.adapted
+            self._decoder,
+            source.info,
+            self._shadow_event,
+            options.rules,
+            self._obstacle,
+            clock_ns,
+            self.adapted,
         )
         """The decoders beside the one that is deployed."""
         self.shadow_states: tuple[ShadowState, ...] = ()
@@ -163,13 +167,8 @@ class LiveRun:
         self._hops = self._warming = self._dropped = self._restarts = self._rearmed = 0
         self._arrivals = Arrivals(max(self._chain.front_end.delay, self.most_delay))
         self._failed_at: int | None = None  # the first hop since the last command whose answer is not finite
-        self._seen = RecentSamples(source.info)
-        self._shown_ns = self._timed_ns = 0
-        self._times: list[StageLatency] = []
         self._started_ns = 0
         self._last_block: SignalBlock | None = None
-        self._notice, self._noticed_ns, self._source_is_lost = "", 0, False
-        self._words = GateWords()
 
     @property
     def bundle(self) -> Bundle:
@@ -260,6 +259,7 @@ class LiveRun:
         The guard must be started and armed by the caller, who also closes it.
         """
         self._started_ns = self._clock_ns()
+        self._shown.begin()
         gc.collect()
         gc.freeze()
         try:
@@ -280,11 +280,11 @@ class LiveRun:
     def source_event(self, event: SourceEvent) -> None:
         """Record and show at once what happened to the source; blocks may not come for a while."""
         self._work_off()
-        self._notice, self._noticed_ns = f"source {event.kind}: {event.text}", self._clock_ns()
-        self._source_is_lost = event.kind == "lost"
+        self.say(f"source {event.kind}: {event.text}")
+        self._shown.source_is_lost = event.kind == "lost"
         if self._recorder is not None:
             self._recorder.source_event(event)
-        if self._last_block is not None and len(self._seen):
+        if self._last_block is not None and self._shown.has_looked:
             self._show(self._last_block)
 
     def sent(self, sent: Sent) -> None:
@@ -299,9 +299,7 @@ class LiveRun:
         """Show what a person should hear of, in the next snapshot; what somebody asked for is not undone by the run."""
         if event.kind in ("arm", *ASKED_FOR):
             self._is_asked_to_rest = event.kind != "arm"
-        text = self._words.of(event)
-        if event.kind in NOTICED:
-            self._notice, self._noticed_ns = f"{text} ({event.who})", self._clock_ns()
+        self._shown.gate_event(event)
 
     def stay_at_rest(self) -> None:
         """Somebody asked for that before this run: it does not arm by itself."""
@@ -309,7 +307,7 @@ class LiveRun:
 
     def say(self, text: str) -> None:
         """Show it to the person, in the next snapshot."""
-        self._notice, self._noticed_ns = text, self._clock_ns()
+        self._shown.say(text)
 
     def completed(self, summary: LiveSummary) -> LiveSummary:
         """`summary` with the counts and times that came in while the guard ended."""
@@ -423,8 +421,10 @@ class LiveRun:
         self._newest, self._probabilities = None, []  # of another one, perhaps with other gestures
         delay_s = self._chain.front_end.delay / self._source.info.rate_hz
         self._late_ns = round((LATE_HOPS * decoder.bundle.hop_s + delay_s) * 1e9)
-        gathers = self._gathering if self._backlog is None else self._backlog
-        gathers.for_hops(decoder.bundle.hop_raw_samples, self._chain.front_end.delay)
+        hop, delay = decoder.bundle.hop_raw_samples, self._chain.front_end.delay
+        self._gathering.for_hops(hop, delay)
+        if self._backlog is not None:  # joined there, they wake this loop less often
+            self._backlog.for_hops(hop, delay)
 
     def _obstacle(self) -> str:
         """What speaks against another decoder now, beside what that one does itself."""
@@ -484,12 +484,17 @@ class LiveRun:
             ),
         )
 
-    def _keep_armed(self) -> None:
-        """Arm again after a lost link: explicit for a wearer, but nobody wears a hand that `armed_by` owns."""
+    def _keep_armed(self, looked_ns: int) -> None:
+        """Arm again after a lost link: explicit for a wearer, but nobody wears a hand that `armed_by` owns.
+
+        Whoever asked for rest before the last look, at `looked_ns`, was heard; who did since then is not overruled.
+        """
         disarmed = self._guard.state is GateState.DISARMED and not self._is_asked_to_rest
         if self._armed_by and disarmed and self._hand.link is LinkState.CONNECTED:
             report = self._pre_use.report()
-            self._rearmed += report is not None and self._guard.request_arm(self._armed_by, report)
+            self._rearmed += report is not None and self._guard.request_arm(
+                self._armed_by, report, asked_ns=max(looked_ns, 1)
+            )
 
     def _on_chain_event(self, event: ChainEvent) -> None:
         if event.kind == "gap" and self._left_out_from is not None:
@@ -507,85 +512,20 @@ class LiveRun:
 
     def _watch(self, block: SignalBlock) -> None:
         self._last_block = block
-        self._seen.add(block)
-        now_ns = self._clock_ns()
-        if now_ns - self._shown_ns < (_SNAPSHOT_S if self._port is None else _VIEW_S) * 1e9:
-            return
-        self._shown_ns = now_ns
-        self._keep_armed()
-        self._seen.look(block.scale_uv)
-        self._show(block)
+        looked_ns = self._shown.add(block)
+        if looked_ns is not None:
+            self._keep_armed(looked_ns)
+            self._show(block)
 
     def _show(self, block: SignalBlock) -> None:
-        snapshot = self._snapshot(block)
-        self._screen.show(snapshot)
-        if self._port is None:
-            return
-        self.shadow_states = self.shadows.states()
-        view = view_of(
-            snapshot, self._seen, block.first_sample + block.n_samples, self._source.info, self.bundle,
-            self._probabilities, self.adjustments, self.shadow_states,
+        if self._port is not None:
+            self.shadow_states = self.shadows.states()
+        self._shown.show(
+            Moment(
+                block, self._decoder, self._newest, self._probabilities, self._hops, self._commands_dropped,
+                self.adjustments, self.shadow_states,
+            )
         )  # fmt: skip
-        self._port.show(TOPIC, view)
-
-    def _snapshot(self, block: SignalBlock) -> Snapshot:
-        intents, state, decision = self._newest, self._hand.state, self._guard.decision
-        levels = self._seen.levels_uv
-        gate = "-" if decision is None else decision.state.value
-        if decision is not None and decision.cause is not None:
-            gate += f" ({decision.cause.value})"
-        is_news = self._clock_ns() - self._noticed_ns < _NOTICE_S * 1e9
-        return Snapshot(
-            title=self._title,
-            level_title="channels, mean µV"
-            if self._source.info.kind == "envelope"
-            else "channels, r.m.s. µV",
-            side=self.bundle.manifest.side,
-            elapsed_s=self._elapsed_s(),
-            channels=list(self._source.info.channel_names[:MOST_CHANNELS]),
-            n_channels=self._source.info.n_channels,
-            levels_uv=[round(float(v), 2) for v in levels[-1]],
-            history_uv=[[round(float(v), 2) for v in column] for column in levels.T],
-            masked=self._masked(),
-            artefacts=int(self._chain.front_end.artefacts.sum()),
-            wanted=[0.0] * N_DOF if intents is None else [float(v) for v in intents.positions[-1]],
-            shown=[math.nan] * N_DOF if state is None else [float(v) for v in state.positions],
-            gesture="" if intents is None else self._gestures[int(intents.gesture[-1])],
-            probability=0.0 if intents is None else float(intents.probability[-1]),
-            cue=self._cue_at(block.first_sample),
-            warming=intents is None or bool(intents.warming[-1]),
-            gate=gate,
-            link=self._hand.link.value,
-            hops=self._hops,
-            commands_applied=self._guard.counters.commands_applied,
-            commands_dropped=self._commands_dropped,
-            latency=self._stages_shown(),
-            notice=self._notice
-            if self._source_is_lost or is_news
-            else LATCHED
-            if self._words.is_waiting
-            else "",
-        )
-
-    def _stages_shown(self) -> list[StageLatency]:
-        now_ns = self._clock_ns()
-        if now_ns - self._timed_ns >= _TIMES_S * 1e9:
-            self._timed_ns = now_ns
-            histograms = self.traces.histograms
-            self._times = [
-                StageLatency(stage, *histograms[stage].counts.percentiles_us((50, 95, 99)))
-                for stage in histograms
-                if stage in SHOWN
-            ]
-        return self._times
-
-    def _masked(self) -> list[str]:
-        """Why each channel shown is masked; "" where it is not."""
-        front_end = self._chain.front_end
-        return [
-            (Cause(int(cause)).label if cause else "artefact") if masked else ""
-            for masked, cause in zip(front_end.masked_now, front_end.causes_now, strict=True)
-        ][:MOST_CHANNELS]
 
     @property
     def _commands_dropped(self) -> int:

@@ -109,6 +109,11 @@ class LiveRecorder:
         self._unrecorded = self._unrecorded_said = 0  # each is written by one side only
         self.stopped = ""
 
+    @property
+    def is_one_file(self) -> bool:
+        """Whether all that comes belongs to one file, whose form was settled when it began."""
+        return self._sender is None
+
     def samples(self, block: SignalBlock) -> None:
         """A block as it was received, where nothing decodes it."""
         self._open_for(block)

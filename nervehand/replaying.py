@@ -147,15 +147,15 @@ def _decoded(
 def _to_virtual_hand(
     path: Path, session: Session, source: SessionSource, bundle: Bundle, headless: bool
 ) -> Outcome:
-    from nervehand.driving import drive_hand
+    from nervehand.driving import Arming, drive_hand
 
     parts: list[Intents] = []
     summary = drive_hand(
         f"nervehand replay {path.name}",
         source,
         bundle,
+        Arming("replay"),
         screen=NoScreen() if headless else None,
-        who="replay",
         cue_at=_cues(session),
         on_intents=parts.append,
     )

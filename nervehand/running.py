@@ -29,7 +29,7 @@ from firmware_bridge.sources import simulated
 from firmware_bridge.sources.simulated import STEERED
 from firmware_bridge.stream import SignalBlock, Source, StreamInfo
 from firmware_bridge.supervised import SourceEvent, SupervisedSource
-from nervehand.driving import drive_hand
+from nervehand.driving import Arming, drive_hand
 from nervehand.guarding import Guarding, GuardOptions, hand_guarded, in_this_process, virtual_hand_guarded
 from nervehand.hand_use import chosen_hand, login_name
 from nervehand.live_port import Intend, ServedRun
@@ -260,21 +260,25 @@ def run_live(
             )
         if isinstance(source, SessionSource) and not any_wearer:
             bundle.require_wearer(source.meta.subject, source.meta.side, source.meta.array)
-    summary = drive_hand(
-        f"nervehand run {address}",
-        BoundedSource(source, seconds, mains_hz),
-        bundle,
-        screen=NoScreen() if headless or as_json else None,
-        who=options.arm_as or "run",
-        record=record,
-        hand=driven,
-        source_log=log,
-        acknowledgement=acknowledgement,
+    bounded = BoundedSource(source, seconds, mains_hz)
+    arming = Arming(
+        options.arm_as or "run",
         is_rearmed=hand in WORN_BY_NOBODY,
+        acknowledgement=acknowledgement,
         overridden_by=options.override_check or f"{hand} hand",
         check=check,
-        say=partial(print, file=sys.stderr) if headless and not as_json else lambda text: None,
         keys_who=f"{options.arm_as or login_name()} at the keyboard" if sys.stdin.isatty() else "",
+    )
+    summary = drive_hand(
+        f"nervehand run {address}",
+        bounded,
+        bundle,
+        arming,
+        screen=NoScreen() if headless or as_json else None,
+        recorded=None if record is None else recording(record, bounded.info, bundle),
+        hand=driven,
+        source_log=log,
+        say=partial(print, file=sys.stderr) if headless and not as_json else lambda text: None,
         served=None
         if port is None
         else ServedRun(port, about={"source": address}, intend=intend, grips=grips),

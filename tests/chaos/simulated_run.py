@@ -34,7 +34,7 @@ from firmware_bridge.preuse import overridden
 from firmware_bridge.stream import StreamInfo
 from firmware_bridge.supervised import SourceEvent, SupervisedSource
 from nervehand.demo import demo_bundle
-from nervehand.live import LiveRun
+from nervehand.live import LiveOptions, LiveRun
 from nervehand.screen import NoScreen
 from tests.chaos.faults import Fault
 from tests.chaos.simulated_hand import SimulatedHand
@@ -169,8 +169,8 @@ class SimulatedRun:
         self._acquired = Acquired(world, source, self._check)
         self._live = live = LiveRun(
             "chaos", self._acquired, bundle(), door, self.hand, NoScreen(), armed_by="Ann",
-            recorder=ring.recorder, pre_use=Answered(world), rules=EAGER, backlog=self._acquired,
-            on_intents=self._decided, clock_ns=world.clock_ns,
+            recorder=ring.recorder, pre_use=Answered(world), on_intents=self._decided,
+            options=LiveOptions(rules=EAGER, backlog=self._acquired, clock_ns=world.clock_ns),
         )  # fmt: skip
         while True:
             try:

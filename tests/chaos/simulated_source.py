@@ -104,6 +104,9 @@ class Acquired:
     def is_filling(self) -> bool:
         return False
 
+    def for_hops(self, hop: int, delay: int) -> None:
+        """The run joins what waits for its hop."""
+
     def take_waiting(self, take: Callable[[SignalBlock], None]) -> None:
         while self._waiting:
             take(self._waiting.popleft())

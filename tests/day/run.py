@@ -43,7 +43,7 @@ from nervehand.daemon_status import DaemonStatus, Recorded, StartTimes
 from nervehand.driving import Driven, Listeners
 from nervehand.guarding import in_this_process
 from nervehand.jetson import cpu_s
-from nervehand.live import LiveRun
+from nervehand.live import LiveOptions, LiveRun
 from nervehand.live_port import Owner, ServedRun, answering, port_of
 from nervehand.pre_use import Overridden
 from nervehand.recording import LiveRecorder
@@ -249,7 +249,8 @@ def run_day(settings: DaySettings, say: Callable[[Period], None]) -> Day:
 
         live = LiveRun(
             "a day", source, first, guarded.guard, guarded.hand, NoScreen(), on_intents=decided, armed_by=WHO,
-            recorder=recorder, working=timer, pre_use=Overridden(WHO), port=port, rules=RULES, backlog=buffered,
+            recorder=recorder, working=timer, pre_use=Overridden(WHO), port=port,
+            options=LiveOptions(rules=RULES, backlog=buffered),
         )  # fmt: skip
         grid = HopGrid.of(first, delay_samples(first.health, info.rate_hz))
         measuring = Measuring(

@@ -33,7 +33,7 @@ from firmware_bridge.stream import SignalBlock, StreamInfo
 from nervehand import live as live_module
 from nervehand.daemon import header_for
 from nervehand.guarding import in_this_process
-from nervehand.live import LiveRun
+from nervehand.live import LiveOptions, LiveRun
 from nervehand.recording import LiveRecorder
 from nervehand.running import NoHand
 from nervehand.screen import NoScreen
@@ -147,7 +147,7 @@ def run_of(folder: Path, **keeping: object) -> tuple[list[Intents], LiveRun]:
 
         live = LiveRun(
             "test", source, bundle(0), guarded.guard, guarded.hand, NoScreen(), on_intents=on_intents,
-            recorder=recorder, rules=EAGER, backlog=source, restart_after_s=1.0,
+            recorder=recorder, options=LiveOptions(rules=EAGER, backlog=source, restart_after_s=1.0),
         )  # fmt: skip
         live.run(threading.Event())
         recorder.close(failing=True)

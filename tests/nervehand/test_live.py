@@ -423,7 +423,7 @@ def test_what_happens_to_the_source_is_recorded_and_shown_at_once_though_no_bloc
 ) -> None:
     """Lost after 100 blocks and back after 150; the screen hears of the loss before the next block."""
     # Between what happens and its showing is the recording, whose disk may be slow.
-    monkeypatch.setattr("nervehand.live._NOTICE_S", 3600.0)
+    monkeypatch.setattr("nervehand.live_shown._NOTICE_S", 3600.0)
     live: list[LiveRun] = []
     shown_at: dict[str, int] = {}
     blocks_taken = 0

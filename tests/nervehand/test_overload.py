@@ -13,7 +13,7 @@ from decoder.chain import compile_kernels
 from decoder.intent import Intents
 from firmware_bridge.stream import SignalBlock, StreamInfo
 from nervehand.guarding import in_this_process
-from nervehand.live import LiveRun
+from nervehand.live import LiveOptions, LiveRun
 from nervehand.recording import LiveRecorder
 from nervehand.running import NoHand
 from nervehand.screen import NoScreen
@@ -54,6 +54,9 @@ class Scripted:
             self.backlog_s = 100.0 if number == self._late_from else 0.0
             yield self._block(n, self._lost.get(number, 0))
 
+    def for_hops(self, hop: int, delay: int) -> None:
+        """The run joins what waits for its hop."""
+
     def take_waiting(self, take: Callable[[SignalBlock], None]) -> None:
         for n in self._waiting:
             take(self._block(n))
@@ -83,8 +86,8 @@ def run_of(source: Scripted) -> tuple[Noted, LiveRun]:
     recorder: LiveRecorder = noted  # type: ignore[assignment]
     with in_this_process(NoHand(), lambda event: None, lambda sent: None) as guarded:
         live = LiveRun(
-            "t", source, bundle(), guarded.guard, guarded.hand, NoScreen(), recorder=recorder, backlog=source,
-            restart_after_s=1.0,
+            "t", source, bundle(), guarded.guard, guarded.hand, NoScreen(), recorder=recorder,
+            options=LiveOptions(backlog=source, restart_after_s=1.0),
         )  # fmt: skip
         live.run(threading.Event())
     return noted, live

@@ -37,7 +37,7 @@ from firmware_bridge.port.link import Link
 from firmware_bridge.preuse import overridden
 from firmware_bridge.sources.simulated import SimulatedSource
 from nervehand import live_port
-from nervehand.live import LiveRun, LiveSummary
+from nervehand.live import LiveOptions, LiveRun, LiveSummary
 from nervehand.live_port import Owner, ServedRun, answering
 from nervehand.pushing import switched
 from nervehand.recording import LiveRecorder, recording
@@ -132,7 +132,15 @@ def served_run(
         ) as guard,
     ):
         live = LiveRun(
-            "a test", source, bundle, guard, hand, NoScreen(), recorder=recorder, port=port, rules=QUICK
+            "a test",
+            source,
+            bundle,
+            guard,
+            hand,
+            NoScreen(),
+            recorder=recorder,
+            port=port,
+            options=LiveOptions(rules=QUICK),
         )
         told.append(live.sent)
         heard.append(live.gate_event)
