@@ -58,6 +58,13 @@ def refill(arrays: Mapping[str, NDArray[np.generic]], carried: Carried) -> None:
         array[...] = _found(carried, name)
 
 
+def refill_to_next(arrays: Mapping[str, NDArray[np.generic]], carried: Carried) -> int | None:
+    """As `refill`; the index of the sample that comes next, packed beside them as `next`, or None before the first."""
+    next_index = whole_or_none(carried, "next")
+    refill(arrays, carried)
+    return next_index
+
+
 def whole(carried: Carried, name: str) -> int:
     """A whole number that was packed; NervehandError where there is none."""
     value = whole_or_none(carried, name)

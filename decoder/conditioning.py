@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decoder._conditioning_kernel import condition, history
-from decoder.carried import Carried, packed, refill, whole_or_none
+from decoder.carried import Carried, packed, refill_to_next
 from decoder.kernels import LANES, lane_groups
 from firmware_bridge.errors import NervehandError, StreamMismatchError
 
@@ -167,9 +167,7 @@ class Conditioner:
 
     def restore(self, carried: Carried) -> None:
         """Go on from there."""
-        next_sample = whole_or_none(carried, "next")
-        refill(self._memory, carried)
-        self._next = next_sample
+        self._next = refill_to_next(self._memory, carried)
 
     @property
     def _memory(self) -> dict[str, NDArray[np.generic]]:

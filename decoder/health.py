@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from decoder import _health_layout as at
 from decoder._health_frames import judge
 from decoder._health_kernel import advance
-from decoder.carried import Carried, packed, refill, whole_or_none
+from decoder.carried import Carried, packed, refill_to_next
 from decoder.health_settings import HealthSettings, default_health, instant_health
 from decoder.kernels import LANES, lane_groups
 from firmware_bridge.errors import NervehandError, StreamMismatchError
@@ -205,9 +205,7 @@ class ChannelHealth:
 
     def restore(self, carried: Carried) -> None:
         """Go on from there."""
-        next_sample = whole_or_none(carried, "next")
-        refill(self._memory, carried)
-        self._next = next_sample
+        self._next = refill_to_next(self._memory, carried)
 
     @property
     def _memory(self) -> dict[str, NDArray[np.generic]]:

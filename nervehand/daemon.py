@@ -116,7 +116,7 @@ def run_daemon(
         realtime = _realtime(config, status)
         buffered = BufferedSource(
             BoundedSource(source, seconds, config.source.mains_hz), log,
-            partial(realtime, "acquisition", 1), waits=_waits(source),
+            partial(realtime, "acquisition", 1),
         )  # fmt: skip
         events.to, status.buffered = buffered.event, buffered
         driven_hand, acknowledgement, grips = hand_driven(
@@ -126,6 +126,12 @@ def run_daemon(
             with stop_on_signals() as stop:
                 _await_guard(config.guard_name, notifier, status, stop)
         notifier.extend(COMPILE_S)
+        notifier.status(
+            "preparing: the first time on a machine, kernels are compiled (minutes on a small one)"
+        )
+        logger.info(
+            "preparing: the first time on a machine, kernels are compiled, which takes minutes on a small one"
+        )
         check = LiveCheck() if config.is_checked else None
 
         @contextmanager
@@ -211,16 +217,16 @@ def _require(bundle: Bundle, source: Source, config: DaemonConfig) -> None:
     """WrongConfigurationError unless the decoder was made for that stream, and its wearer where that is known."""
     try:
         bundle.require_stream(source.info)
-        if isinstance(source, SessionSource) and not config.decoder.any_wearer:
-            bundle.require_wearer(source.meta.subject, source.meta.side, source.meta.array)
+        if isinstance(source, SessionSource):
+            try:
+                bundle.require_wearer(source.meta.subject, source.meta.side, source.meta.array)
+            except StreamMismatchError as error:
+                if not config.decoder.any_wearer:
+                    raise
+                logger.warning("%s answers for it that %s", config.decoder.any_wearer, error)
     except StreamMismatchError as error:
         name = config.decoder.bundle or "the demo's decoder"
         raise WrongConfigurationError(f"{name}: {error}") from error
-
-
-def _waits(source: Source) -> bool:
-    """Whether the source's own clock paces nothing."""
-    return isinstance(source, SessionSource) and not source.is_paced
 
 
 def _realtime(config: DaemonConfig, status: DaemonStatus) -> Callable[[str, int], None]:

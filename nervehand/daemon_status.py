@@ -21,6 +21,7 @@ from nervehand.config import DaemonConfig
 from nervehand.driving import Driven
 from nervehand.jetson import MachineWatch
 from nervehand.latency import RecentLatency
+from nervehand.recording_status import RecordingWatch
 from nervehand.status import (
     ConfigStatus,
     DecodeStatus,
@@ -107,7 +108,7 @@ class DaemonStatus:
         self.warnings: list[str] = []
         self._driven: Driven | None = None
         self._last_event: tuple[SourceEvent, float] | None = None
-        self._written_before = self._written = 0.0
+        self._recordings = RecordingWatch(config.recording)
 
     def attach(self, driven: Driven | None) -> None:
         """All that takes part, while it does."""
@@ -243,59 +244,18 @@ class DaemonStatus:
         )
 
     def _recording(self, now_s: float) -> RecordingStatus:
-        config, recorded = self._config.recording, self.recorded
+        recorded, driven = self.recorded, self._driven
         if recorded is None:
             return RecordingStatus("off")
         recorded.process.look(recorded.sender, now_s)
-        report = recorded.sender.newest_report()
-
-        def number(name: str) -> float:
-            value = report.get(name)
-            return float(value) if isinstance(value, int | float) else 0.0
-
-        def text(name: str) -> str:
-            return str(report.get(name, ""))
-
-        # What hands over may have given up, too: then nothing comes to the recorder any more.
-        given_up = (
-            "" if self._driven is None or self._driven.recorder is None else self._driven.recorder.stopped
+        return self._recordings.status(
+            recorded.sender.newest_report(),
+            recorded.sender.present_sample,
+            None if self.info is None else self.info.rate_hz,
+            # What hands over may have given up, too: then nothing comes to the recorder any more.
+            given_up="" if driven is None or driven.recorder is None else driven.recorder.stopped,
+            problem=recorded.process.problem,
         )
-        stopped = "; ".join(part for part in (given_up, text("why"), recorded.process.problem) if part)
-        left = report.get("to_settle")
-        rate_hz = 1.0 if self.info is None else self.info.rate_hz
-        came = 0 if self._driven is None else self._driven.live.samples
-        backlog_s = (came - self._through(number("samples") + number("missed"))) / rate_hz
-        return RecordingStatus(
-            state="stopped" if given_up or text("state") == "stopped" else "recording",
-            why=stopped,
-            folder=config.folder,
-            file=text("file"),
-            file_s=number("file_s"),
-            samples=int(number("samples")),
-            ring_backlog_s=round(max(backlog_s, 0.0), 2),
-            ring_lost=int(number("lost")),
-            free_mib=number("free_mib"),
-            reserve_mib=float(config.reserve_mib),
-            budget_mib=float(config.budget_mib),
-            kept_mib=number("kept_mib"),
-            pinned_mib=number("pinned_mib"),
-            written_mib_per_s=self._growth(),
-            files=int(number("files")),
-            to_recover=tuple(map(str, left)) if isinstance(left, list) else (),
-        )
-
-    def _through(self, samples: float) -> float:
-        """The samples that recorders are through with, of which this one says `samples`: each counts from its start."""
-        if samples < self._written:
-            self._written_before += self._written
-        self._written = samples
-        return self._written_before + samples
-
-    def _growth(self) -> float | None:
-        """MiB per second that the samples alone take."""
-        if self.info is None:
-            return None
-        return round(self.info.rate_hz * self.info.n_channels * 4 / (1 << 20), 3)
 
     def _shadow(self, driven: Driven) -> tuple[ShadowStatus, ...]:
         return tuple(

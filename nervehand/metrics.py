@@ -171,7 +171,11 @@ def _of_hand(hand: HandStatus) -> Iterator[Metric]:
 def _of_recording(recording: RecordingStatus) -> Iterator[Metric]:
     yield _states("recording_state", "Where the recording stands.", RECORDING_STATES, recording.state)
     yield _counter("recording_samples", "Samples recorded.", recording.samples)
-    yield _counter("recording_lost_samples", "Samples the recorder never got.", recording.ring_lost)
+    yield _counter(
+        "recording_lost_messages",
+        "Blocks, and what goes with them, that the recorder never got.",
+        recording.ring_lost,
+    )
     yield _gauge("recording_backlog_seconds", "Samples that wait for the recorder.", recording.ring_backlog_s)
     yield _gauge("recording_files", "Files that are kept.", recording.files)
     yield _gauge("recording_unclosed_files", "Files of before that need recover.", len(recording.to_recover))

@@ -124,7 +124,8 @@ class HandStatus:
 
 @dataclass(frozen=True, slots=True)
 class RecordingStatus:
-    """Where the recording stands; sizes in MiB. `ring_lost` are samples that the recorder never got.
+    """Where the recording stands; sizes in MiB. `ring_lost` are messages that never came to
+    the recorder: each block of samples is one, and so is what goes with it.
 
     `written_mib_per_s` is how fast the files grow, None before that is known. `to_recover` are files of before that
     were not closed. Where `oldest_goes` unpinned files make room within `budget_mib`.

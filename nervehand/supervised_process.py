@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from firmware_bridge.restarts import Waits
+
 WRONG_STATUS = 2
 """Exit status of a process for which trying again is no use: its configuration is wrong."""
 FINAL = (0, WRONG_STATUS)
@@ -102,22 +104,6 @@ class Vigil:
         return f"not ready after {self._first_s:g} s"
 
 
-class Waits:
-    """How long to wait before the next start."""
-
-    def __init__(self, times: LifeTimes) -> None:
-        self._times = times
-        self._next_s = times.first_wait_s
-
-    def after(self, lived_s: float) -> float:
-        """For a process that has lived for so long."""
-        if lived_s >= self._times.old_s:
-            self._next_s = self._times.first_wait_s
-        wait_s = self._next_s
-        self._next_s = min(2 * wait_s, self._times.longest_wait_s)
-        return wait_s
-
-
 class SupervisedProcess:
     """The process of `command`, under `name` in events; it leads a process group of its own.
 
@@ -148,7 +134,7 @@ class SupervisedProcess:
         self._command, self._environment = tuple(command), environment
         self._limits_s, self._times, self._on_event = limits_s, times, on_event
         self._process: subprocess.Popen[bytes] | None = None
-        self._waits = Waits(times)
+        self._waits = Waits(times.first_wait_s, times.longest_wait_s, times.old_s)
         self._due_s = 0.0
         """When the state ends by itself, by the clock of `look`: the wait, the time to end or to leave."""
         self._started_s = self._lived_s = 0.0

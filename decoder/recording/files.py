@@ -43,7 +43,7 @@ def kept_in(folder: Path, name: str) -> list[Kept]:
         match = re.fullmatch(rf"{re.escape(name)}-(\d+)-[0-9TZ]+(\.recovered)?\.nwb", path.name)
         if match is None:
             continue
-        n_bytes = sum(_size(one) for one in (path, tail_of(path), journal_of(path)))
+        n_bytes = sum(size_of(one) for one in (path, tail_of(path), journal_of(path)))
         original = path.with_name(
             path.name.replace(".recovered", "")
         )  # whose pin keeps what was recovered, too
@@ -117,7 +117,8 @@ def write_pin(path: Path, pin: Pin, from_sample: int, to_sample: int, now: datet
         raise NervehandError(f"{path}: cannot be pinned ({error.strerror}): free some space") from None
 
 
-def _size(path: Path) -> int:
+def size_of(path: Path) -> int:
+    """Its bytes; 0 where it is not there."""
     try:
         return path.stat().st_size
     except OSError:

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,20 +18,31 @@ from pathlib import Path
 import numpy as np
 
 from decoder.recording import messages
-from decoder.recording.files import MIB, Kept, kept_in, next_path, outside, remove, too_many, write_pin
+from decoder.recording.files import (
+    MIB,
+    Kept,
+    kept_in,
+    next_path,
+    outside,
+    remove,
+    size_of,
+    too_many,
+    write_pin,
+)
 from decoder.recording.messages import Kind, Moment
 from decoder.recording.ring import Message
 from decoder.session.fold import free_bytes
 from decoder.session.reader import tail_of
 from decoder.session.recorded import Event, EventKind, Note
 from decoder.session.recorder import Make, RecordingStoppedError, SessionWriter
-from decoder.session.settle import is_unsettled
 from decoder.session.skeleton import create
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.stream import SignalBlock
 
 MARGIN_BYTES = 64 * MIB
 """So much more than the reserve must be free before a recording that stopped for it goes on."""
+TELLING_BYTES = MIB // 2
+"""A file that has grown by less does not tell how fast: its data sets grow by whole chunks."""
 MOST_TOLD = 20
 MOST_PINNED = 64
 """Files of this run that a pin can still reach."""
@@ -65,7 +76,8 @@ class KeepSettings:
 @dataclass(frozen=True, slots=True)
 class Report:
     """How the recorder does. `missed` samples came while no file was open; `lost` messages never came to it; `end` is
-    the index after the newest sample that is in a file. Of `to_settle` the first MOST_TOLD are named."""
+    the index after the newest sample that came, 0 before the first. `mib_per_s` is how fast a file grows, None before
+    that can be told. Of `to_settle` the first MOST_TOLD are named."""
 
     state: str
     why: str
@@ -82,15 +94,30 @@ class Report:
     files: int
     to_settle: tuple[str, ...]
     end: int = 0
+    mib_per_s: float | None = None
 
 
 @dataclass(slots=True)
 class _Recorded:
-    """A file of this run: the samples that it holds, from..before."""
+    """A file of this run: the samples that it holds, from..before, and its size before the first of them."""
 
     path: Path
     first: int
     end: int
+    made_bytes: int
+
+
+_WRITES: Mapping[Kind, Callable[[SessionWriter, bytes], None]] = {
+    Kind.HEALTH: lambda writer, payload: writer.health(*messages.decode_health(payload)),
+    Kind.INTENTS: lambda writer, payload: writer.intents(messages.decode_intents(payload)),
+    Kind.COMMAND: lambda writer, payload: writer.command(messages.decode_told(payload)),
+    Kind.SENT: lambda writer, payload: writer.sent(messages.decode_all_sent(payload)),
+    Kind.STATE: lambda writer, payload: writer.state(messages.decode_state(payload)),
+    Kind.EVENT: lambda writer, payload: writer.event(messages.decode_event(payload)),
+    Kind.NOTE: lambda writer, payload: writer.note(messages.decode_note(payload)),
+    Kind.TRACES: lambda writer, payload: writer.traces(*messages.decode_traces(payload)),
+}
+"""What a session is told by the messages that stand beside the samples."""
 
 
 class Keeper:
@@ -128,8 +155,12 @@ class Keeper:
         self._closing_path: Path | None = None
         self._close_failed: OSError | RuntimeError | NervehandError | None = None
         self._synced = 0  # the sample before which all is on the disk
+        self._end_sample = 0  # the one after the newest that came
+        self._mib_per_s: float | None = None
         self.flushed = 0
         """The newest message of which all is written."""
+        self.left: tuple[Path, ...] = ()
+        """Recordings that were left behind by one who was cut off, as of the last report."""
 
     @property
     def is_recording(self) -> bool:
@@ -151,25 +182,24 @@ class Keeper:
             if self._writer is None and self._is_fresh:
                 self._begin(block)
             self._is_fresh = False
+            self._end_sample = block.first_sample + block.n_samples
             if self._writer is None:
                 self._missed += block.n_samples
             else:
                 self._write(lambda writer: writer.append(block))
                 self._samples += block.n_samples
                 if self._files:
-                    self._files[-1].end = block.first_sample + block.n_samples
-                if (
-                    block.first_sample + block.n_samples - self._synced
-                    >= self._settings.sync_s * self._rate_hz
-                ):
-                    self._synced = block.first_sample + block.n_samples
+                    self._files[-1].end = self._end_sample
+                if self._end_sample - self._synced >= self._settings.sync_s * self._rate_hz:
+                    self._synced = self._end_sample
                     self._write(lambda writer: writer.sync())
         elif kind is Kind.PIN:
             self._pin(messages.decode_pin(message.payload))
-        elif self._writer is not None:
-            self._write_of(kind, message.payload)
-        elif self._is_fresh and kind is not Kind.END:
-            self._held.append(message)
+        elif kind in _WRITES:
+            if self._writer is not None:
+                self._write_of(message)
+            elif self._is_fresh:
+                self._held.append(message)
         if self._writer is None or self._writer.is_flushed:
             self.flushed = message.sequence
 
@@ -200,6 +230,7 @@ class Keeper:
     def report(self) -> Report:
         """How it does now."""
         kept = self._kept()
+        self.left = tuple(one.path for one in kept if one.is_open and not self._is_mine(one.path))
         writer = self._writer
         if self._moment is None:
             state = "waiting"
@@ -226,15 +257,19 @@ class Keeper:
             kept_mib=round(sum(one.n_bytes for one in kept) / MIB, 1),
             pinned_mib=round(sum(one.n_bytes for one in kept if one.is_pinned) / MIB, 1),
             files=len(kept),
-            to_settle=tuple(
-                one.path.name for one in kept if is_unsettled(one.path) and not self._is_mine(one.path)
-            )[:MOST_TOLD],
-            end=self._files[-1].end if self._files else 0,
+            to_settle=tuple(path.name for path in self.left[:MOST_TOLD]),
+            end=self._end_sample,
+            mib_per_s=self._pace(),
         )
 
-    def unsettled(self) -> list[Path]:
-        """Recordings that were left behind by one who was cut off."""
-        return [one.path for one in self._kept() if is_unsettled(one.path) and not self._is_mine(one.path)]
+    def _pace(self) -> float | None:
+        """MiB per second of the present file, of the one before while that one is small."""
+        if self._writer is not None and self._files:
+            mine = self._files[-1]
+            grown = size_of(mine.path) - mine.made_bytes
+            if grown >= TELLING_BYTES and mine.end > mine.first:
+                self._mib_per_s = round(grown / MIB * self._rate_hz / (mine.end - mine.first), 4)
+        return self._mib_per_s
 
     def _is_mine(self, path: Path) -> bool:
         return path == self._closing_path or (self._writer is not None and path == self._writer.path)
@@ -299,12 +334,12 @@ class Keeper:
         self._why, self._is_full = "", False
         self._begun += 1
         self._synced = block.first_sample
-        self._files.append(_Recorded(path, block.first_sample, block.first_sample))
+        self._files.append(_Recorded(path, block.first_sample, block.first_sample, size_of(path)))
         if self._moment.state:
             snapshot = Event(block.first_sample, EventKind.SNAPSHOT, len(self._moment.state))
             self._write(lambda writer: writer.event(snapshot))
         for message in self._held:
-            self._write_of(Kind(message.kind), message.payload)
+            self._write_of(message)
         self._held.clear()
 
     def _next_path(self) -> Path:
@@ -319,32 +354,9 @@ class Keeper:
             else path.with_name(f"{path.stem}.{self._n_rotations}{path.suffix}")
         )
 
-    def _write_of(self, kind: Kind, payload: bytes) -> None:
-        match kind:
-            case Kind.HEALTH:
-                index, mask = messages.decode_health(payload)
-                self._write(lambda writer: writer.health(index, mask))
-            case Kind.INTENTS:
-                intents = messages.decode_intents(payload)
-                self._write(lambda writer: writer.intents(intents))
-            case Kind.COMMAND:
-                command = messages.decode_told(payload)
-                self._write(lambda writer: writer.command(command))
-            case Kind.SENT:
-                sent = messages.decode_all_sent(payload)
-                self._write(lambda writer: writer.sent(sent))
-            case Kind.STATE:
-                state = messages.decode_state(payload)
-                self._write(lambda writer: writer.state(state))
-            case Kind.EVENT:
-                event = messages.decode_event(payload)
-                self._write(lambda writer: writer.event(event))
-            case Kind.NOTE:
-                note = messages.decode_note(payload)
-                self._write(lambda writer: writer.note(note))
-            case Kind.TRACES:
-                rows, times_ns = messages.decode_traces(payload)
-                self._write(lambda writer: writer.traces(rows, times_ns))
+    def _write_of(self, message: Message) -> None:
+        write = _WRITES[Kind(message.kind)]
+        self._write(lambda writer: write(writer, message.payload))
 
     def _write(self, write: Callable[[SessionWriter], None]) -> None:
         """Whatever cannot be written ends this file; what HDF5 fails at in its middle ends more than that."""

@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from decoder.recording.ring import RingSize, make_memory
 from decoder.recording.sender import Sender
 from decoder.session.layout import Header
 from firmware_bridge.plain import to_plain
+from firmware_bridge.restarts import Waits, how_ended
 
 ENDING_S = 60.0
 """How long the recorder may take to write what is in the ring, and to close its file."""
@@ -58,11 +58,10 @@ class RecorderProcess:
         sign = sender.sign_of_life
         if not sender.backlog or sign != self._sign:
             self._sign, self._moved_s = sign, now_s
-        elif now_s - self._moved_s > STUCK_S:
+        elif now_s - self._moved_s > STUCK_S and self._process.poll() is None:
             self._moved_s = now_s
             logger.error("the recorder has not moved for %g s and is killed", STUCK_S)
-            with contextlib.suppress(OSError):
-                os.kill(self.pid, signal.SIGKILL)
+            self._process.kill()
 
     @property
     def pid(self) -> int:
@@ -98,7 +97,8 @@ class RecorderProcess:
 
     def _started(self) -> tuple[socket.socket, subprocess.Popen[bytes]]:
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, contextlib.ExitStack() as failing:
+            failing.enter_context(ours)
             ours.sendall(self._first)
             process = subprocess.Popen(
                 [
@@ -111,35 +111,38 @@ class RecorderProcess:
                 # Ctrl-C and a kill of the run's group leave it the time to close its file.
                 start_new_session=True,
             )  # fmt: skip
+            failing.pop_all()
         return ours, process
 
     def _keep(self) -> None:
-        wait_s = FIRST_WAIT_S
+        waits = Waits(FIRST_WAIT_S, LONGEST_WAIT_S, OLD_S)
         while True:
             began_s = time.monotonic()
-            status = self._process.wait()
-            if time.monotonic() - began_s > OLD_S:
-                wait_s = FIRST_WAIT_S
-            if self._is_ending.wait(wait_s):
+            how = how_ended(self._process.wait())  # at once, where the last start failed
+            if self._is_ending.wait(waits.after(time.monotonic() - began_s)):
                 return
-            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
             with self._lock:
                 if self._is_ending.is_set():
                     return
-                self._owner.close()
-                try:
-                    self._owner, self._process = self._started()
-                except OSError as error:
-                    self.problem = f"the recorder has ended, and cannot be started again: {error.strerror}"
-                    logger.error("%s", self.problem)
-                    return
-                self._moved_s = time.monotonic()  # the new one has its own time
-                self.deaths += 1
-                how = f"signal {-status}" if status < 0 else f"exit status {status}"
-                self.problem = (
-                    f"the recorder ended by itself ({how}), and was started again: {self.deaths} times"
-                )
-                logger.warning("%s", self.problem)
+                self._start_again(how)
+
+    def _start_again(self, how: str) -> None:
+        """Where nothing can be started now, that is said, and it is tried again after the next wait."""
+        self._owner.close()
+        before = self.problem
+        try:
+            self._owner, self._process = self._started()
+        except OSError as error:
+            self.problem = (
+                f"the recorder ended by itself ({how}), and cannot be started now: {error.strerror}"
+            )
+            if self.problem != before:
+                logger.error("%s", self.problem)
+            return
+        self._moved_s = time.monotonic()  # the new one has its own time
+        self.deaths += 1
+        self.problem = f"the recorder ended by itself ({how}), and was started again: {self.deaths} times"
+        logger.warning("%s", self.problem)
 
 
 @contextmanager

@@ -189,7 +189,7 @@ class Recorder:
 
     def _settle_left(self) -> None:
         """What others that were cut off have left behind."""
-        for path in self._keeper.unsettled():
+        for path in self._keeper.left:
             self._settler.add(path)
 
     def _say(self) -> None:

@@ -49,7 +49,7 @@ class Sender:
 
     @property
     def present_sample(self) -> int:
-        """Where what happens now belongs: the last sample handed over, 0 where none came yet."""
+        """Where what happens now belongs: the last sample handed over, 0 where none came yet. From any thread."""
         return max((self._next or 0) - 1, 0)
 
     @property

@@ -12,6 +12,8 @@ import time
 from types import TracebackType
 from typing import Self
 
+from firmware_bridge.restarts import Waits, how_ended
+
 ENDING_S = 3.0
 """How long the server may take to end once its owner has gone."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
@@ -55,7 +57,8 @@ class FaceProcess:
 
     def _started(self) -> tuple[socket.socket, subprocess.Popen[bytes]]:
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, contextlib.ExitStack() as failing:
+            failing.enter_context(ours)
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
             theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
             given = {"owner": theirs.fileno(), "listener": self._listener.fileno(), "memory": self._memory}
@@ -66,42 +69,41 @@ class FaceProcess:
             process = subprocess.Popen(
                 [sys.executable, "-m", "firmware_bridge.port", *options], pass_fds=tuple(given.values())
             )
-        ours.setblocking(False)
+            ours.setblocking(False)
+            failing.pop_all()
         return ours, process
 
     def _keep(self) -> None:
-        wait_s = FIRST_WAIT_S
+        waits = Waits(FIRST_WAIT_S, LONGEST_WAIT_S, OLD_S)
         while True:
             began_s = time.monotonic()
-            status = self._process.wait()
-            if time.monotonic() - began_s > OLD_S:
-                wait_s = FIRST_WAIT_S
-            if self._ending.wait(wait_s):
+            how = how_ended(self._process.wait())  # at once, where the last start failed
+            if self._ending.wait(waits.after(time.monotonic() - began_s)):
                 return
-            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
-            if not self._restarted(f"signal {-status}" if status < 0 else f"exit status {status}"):
-                return
+            with self._starting:
+                if self._ending.is_set():
+                    return
+                self._start_again(how)
 
-    def _restarted(self, how: str) -> bool:
-        with self._starting:
-            if self._ending.is_set():
-                return False
-            self._old.append(self.socket)  # closed by `retire`: another thread may be at it
-            try:
-                self.socket, self._process = self._started()
-            except OSError as error:
-                self.problem = (
-                    f"the port's server has ended ({how}), and cannot be started again: {error.strerror}"
-                )
-                logger.warning("%s", self.problem)
-                return False
-            self._deaths += 1
+    def _start_again(self, how: str) -> None:
+        """Where nothing can be started now, that is said, and it is tried again after the next wait."""
+        ended, before = self.socket, self.problem
+        try:
+            self.socket, self._process = self._started()
+        except OSError as error:
             self.problem = (
-                f"the port's server ended by itself ({how}), and was started again: {self._deaths} times"
+                f"the port's server ended by itself ({how}), and cannot be started now: {error.strerror}"
             )
-            if self._deaths == 1:
+            if self.problem != before:
                 logger.warning("%s", self.problem)
-            return True
+            return
+        self._old.append(ended)  # closed by `retire`: another thread may be at it
+        self._deaths += 1
+        self.problem = (
+            f"the port's server ended by itself ({how}), and was started again: {self._deaths} times"
+        )
+        if self._deaths == 1:
+            logger.warning("%s", self.problem)
 
     def __enter__(self) -> Self:
         self._keeper.start()

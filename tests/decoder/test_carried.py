@@ -16,7 +16,18 @@ from numpy.typing import NDArray
 
 from calibration.stepgraph import Dense, StepNetwork, build_step_graph
 from decoder.bundle import Bundle
-from decoder.carried import from_bytes, packed, part, real, refill, to_bytes, under, whole, whole_or_none
+from decoder.carried import (
+    from_bytes,
+    packed,
+    part,
+    real,
+    refill,
+    refill_to_next,
+    to_bytes,
+    under,
+    whole,
+    whole_or_none,
+)
 from decoder.chain import ChainEvent, DecodeChain
 from decoder.decision import DecisionSettings
 from decoder.intent import IntentDigest
@@ -242,3 +253,13 @@ def test_nothing_is_refilled_where_one_array_does_not_fit() -> None:
     with pytest.raises(NervehandError, match="y is float64"):
         refill(mine, {"x": np.ones(2), "y": np.ones(4)})
     assert not mine["x"].any()
+
+
+def test_the_next_sample_comes_back_with_the_arrays_and_without_it_nothing_does() -> None:
+    mine = {"x": np.zeros(2)}
+    with pytest.raises(NervehandError, match="no next"):
+        refill_to_next(mine, {"x": np.ones(2)})
+    assert mine["x"].tolist() == [0.0, 0.0]
+    assert refill_to_next(mine, packed({"x": np.ones(2)}, next=7)) == 7
+    assert mine["x"].tolist() == [1.0, 1.0]
+    assert refill_to_next(mine, packed({"x": np.ones(2)}, next=None)) is None

@@ -62,7 +62,7 @@ def test_a_daemon_that_does_well_has_no_problem_and_the_page_says_what_it_does()
             "nothing is recorded any more: the disk is full",
             "make room",
         ),
-        (replace(FULL, recording=replace(RECORDING, ring_lost=7)), "7 samples were not recorded", "disk"),
+        (replace(FULL, recording=replace(RECORDING, ring_lost=7)), "7 messages never came to the recorder", "disk"),
         (replace(FULL, recording=replace(RECORDING, free_mib=300.0)), "room for 1 min only", "make room"),
         (replace(FULL, config=ConfigStatus(outcome="line 3: no", refused=True)), "refused: line 3: no", "config check"),
         (replace(FULL, port=PortStatus(":4711", "in use")), "port :4711: in use", "goes on without it"),

@@ -1,4 +1,4 @@
-"""When a process counts as standing still, and how long it is before it is started again."""
+"""When a process counts as standing still, and which others are of its group."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nervehand.supervised_process import AWAKE_S, LifeTimes, Vigil, Waits, group_members
+from nervehand.supervised_process import AWAKE_S, Vigil, group_members
 from tests.nervehand.supervision import wait_until
 
 START_S, STALL_S = 60.0, 5.0
@@ -24,16 +24,6 @@ def looked_at(vigil: Vigil, from_s: float, to_s: float, step_s: float = 0.25) ->
         if vigil.overdue(now_s):
             return now_s
     return None
-
-
-def test_each_restart_waits_twice_as_long_up_to_a_limit() -> None:
-    waits = Waits(LifeTimes())
-    assert [waits.after(1.0) for _ in range(10)] == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30.0, 30.0]
-
-
-def test_who_lived_for_a_minute_did_not_die_of_its_start() -> None:
-    waits = Waits(LifeTimes())
-    assert [waits.after(lived_s) for lived_s in (59.9, 59.9, 60.0, 1.0)] == [0.2, 0.4, 0.2, 0.4]
 
 
 def test_a_start_may_take_longer_than_a_silence_later() -> None:

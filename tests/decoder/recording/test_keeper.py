@@ -24,6 +24,7 @@ from decoder.session.recorded import EventKind, Note
 from decoder.session.settle import settle
 from decoder.session.skeleton import create
 from firmware_bridge.errors import NervehandError
+from firmware_bridge.stream import SignalBlock, StreamInfo
 from tests.decoder.recording.rig import BLOCK, HEADER, RATE_HZ, Told, samples
 
 
@@ -326,3 +327,51 @@ def test_a_folder_that_vanishes_stops_the_recording_only(tmp_path: Path) -> None
     shutil.rmtree(folder)
     told.blocks(0, 3, moments_each=1)
     assert told.keeper.report().state == "stopped"
+
+
+def test_it_tells_how_fast_its_file_grows_once_that_can_be_told(tmp_path: Path) -> None:
+    wide = replace(HEADER, info=StreamInfo(10_000.0, tuple(f"c{n}" for n in range(32)), "nerve"))
+    told, _ = kept(tmp_path)
+    told.moment(header=wide)
+    rows = np.random.default_rng(0).integers(-2000, 2000, (1000, 32)).astype(np.int16)
+
+    def second(number: int) -> None:
+        for part in range(10):
+            block = SignalBlock(rows, number * 10_000 + part * 1000, scale_uv=0.195)
+            told.keeper.flush(told.put(Kind.BLOCK, messages.encode_block(block)))
+
+    told.put(Kind.BLOCK, messages.encode_block(SignalBlock(rows, 0, scale_uv=0.195)))
+    assert told.keeper.report().mib_per_s is None
+    told.keeper.close()
+    told, _ = kept(tmp_path)
+    told.moment(header=wide)
+    for number in range(8):
+        second(number)
+    pace = told.keeper.report().mib_per_s
+    assert pace == pytest.approx(10_000 * 32 * 2 / MIB, rel=0.05)
+    told.moment(header=wide, begins_anew="another decoder took over")
+    told.put(Kind.BLOCK, messages.encode_block(SignalBlock(rows, 80_000, scale_uv=0.195)))
+    assert told.keeper.report().mib_per_s == pace  # of the one before, while this one is small
+    told.keeper.close()
+
+
+def test_samples_that_came_while_no_file_was_open_did_come(tmp_path: Path) -> None:
+    told, _ = kept(tmp_path)
+    assert told.keeper.report().end == 0
+    told.blocks(0, 5)
+    report = told.keeper.report()
+    assert (report.samples, report.missed, report.end) == (0, 5 * BLOCK, 1000 + 5 * BLOCK)
+    told.keeper.close()
+
+
+def test_what_another_left_behind_is_named_and_what_is_open_is_not(tmp_path: Path) -> None:
+    cut_off = Told(Keeper(settings(tmp_path), lambda path: None))
+    cut_off.blocks(0, 10, moments_each=10)
+    cut_off.keeper.flush(11)
+    (left,) = (one.path for one in kept_in(tmp_path, "nervehand"))
+    told = Told(Keeper(settings(tmp_path), lambda path: None))
+    told.blocks(10, 20, moments_each=10)
+    assert told.keeper.report().to_settle == (left.name,)
+    assert told.keeper.left == (left,)
+    told.keeper.close()
+    cut_off.keeper.close()

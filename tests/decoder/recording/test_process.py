@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from decoder.session.reader import tail_of
 from decoder.session.recorded import Event, EventKind, Note
 from decoder.session.settle import settle
 from tests.decoder.recording.rig import BLOCK, HEADER, RATE_HZ, block, samples
+from tests.scarce import scarce
 
 
 def until(is_so: Callable[[], object], within_s: float = 20.0) -> None:
@@ -105,6 +107,48 @@ def test_a_recorder_that_is_killed_loses_nothing(tmp_path: Path) -> None:
     assert is_whole(sessions(tmp_path), 1000, 3600)
 
 
+def test_a_recorder_that_cannot_be_started_again_is_tried_until_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("decoder.recording.link.FIRST_WAIT_S", 0.01)
+    with recorder_process(KeepSettings(str(tmp_path), reserve_bytes=0), HEADER) as (sender, process):
+        told(sender, 0, 20)
+        until(lambda: not sender.backlog)
+        pid, failed = process.pid, scarce(monkeypatch, 2)
+        os.kill(pid, signal.SIGKILL)
+        told(sender, 20, 40)
+        until(lambda: process.pid != pid)
+        until(lambda: process.deaths == 1)
+        assert failed() == 2
+        assert "(signal 9), and was started again: 1 times" in process.problem
+        said = [record.message for record in caplog.records]
+        assert sum("cannot be started now: Resource temporarily unavailable" in text for text in said) == 1
+    until(lambda: all_settled(tmp_path))
+    assert is_whole(sessions(tmp_path), 1000, 1800)
+
+
+def test_while_no_recorder_can_be_started_that_is_said_and_nobody_is_killed_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("decoder.recording.link.FIRST_WAIT_S", 0.01)
+    with recorder_process(KeepSettings(str(tmp_path), reserve_bytes=0), HEADER) as (sender, process):
+        with monkeypatch.context() as short:
+            failed, pid = scarce(short, 1_000_000), process.pid
+            os.kill(pid, signal.SIGKILL)
+            until(failed)
+            until(lambda: "cannot be started now" in process.problem)
+            told(sender, 0, 20)
+            killed: list[int] = []
+            short.setattr("os.kill", lambda pid, number: killed.append(pid))
+            now_s = time.monotonic()
+            process.look(sender, now_s)
+            process.look(sender, now_s + 25.0)
+            assert (process.pid, killed) == (pid, [])
+        until(lambda: process.deaths == 1)
+    until(lambda: all_settled(tmp_path))
+    assert is_whole(sessions(tmp_path), 1000, 1400)
+
+
 def test_a_recorder_that_stands_still_loses_nothing_and_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,6 +199,21 @@ def run_of(folder: Path) -> tuple[subprocess.Popen[str], int]:
     return run, int(run.stdout.readline())
 
 
+def kill_all(run: subprocess.Popen[str], recorder: int) -> None:
+    """A run that stands still starts no other recorder meanwhile, nor does its recorder hear of its end."""
+    run.send_signal(signal.SIGSTOP)
+    dead = os.pidfd_open(recorder)
+    try:
+        os.kill(recorder, signal.SIGKILL)
+        assert select.select([dead], [], [], 20.0)[0], (
+            "the recorder does not die"
+        )  # until then its files are locked
+    finally:
+        os.close(dead)
+        run.kill()
+        run.wait()
+
+
 def test_when_the_run_is_killed_the_recorder_writes_all_and_closes_the_file(tmp_path: Path) -> None:
     run, _ = run_of(tmp_path)
     run.kill()
@@ -166,9 +225,7 @@ def test_when_the_run_is_killed_the_recorder_writes_all_and_closes_the_file(tmp_
 
 def test_when_all_is_killed_the_loss_is_told_to_the_sample(tmp_path: Path) -> None:
     run, recorder = run_of(tmp_path)
-    os.kill(recorder, signal.SIGKILL)  # first, so that what the run holds is not written by it
-    run.kill()
-    run.wait()
+    kill_all(run, recorder)
     (path,) = (one.path for one in kept_in(tmp_path, "nervehand"))
     recovery = recover(path)
     assert recovery.received == 73 * BLOCK
@@ -178,9 +235,7 @@ def test_when_all_is_killed_the_loss_is_told_to_the_sample(tmp_path: Path) -> No
 
 def test_what_was_cut_off_is_settled_by_the_next_one(tmp_path: Path) -> None:
     run, recorder = run_of(tmp_path)
-    os.kill(recorder, signal.SIGKILL)
-    run.kill()
-    run.wait()
+    kill_all(run, recorder)
     assert list(tmp_path.glob("*.tail"))
     with recorder_process(KeepSettings(str(tmp_path), reserve_bytes=0), HEADER) as (sender, _):
         told(sender, 100, 120)
@@ -193,9 +248,7 @@ def test_what_was_cut_off_is_settled_by_the_next_one(tmp_path: Path) -> None:
 
 def test_a_damaged_recording_is_kept_beside_what_was_recovered(tmp_path: Path) -> None:
     run, recorder = run_of(tmp_path)
-    os.kill(recorder, signal.SIGKILL)
-    run.kill()
-    run.wait()
+    kill_all(run, recorder)
     (path,) = (one.path for one in kept_in(tmp_path, "nervehand"))
     at = path.read_bytes().find(samples(1200, 4).tobytes())
     with path.open("r+b") as file:
@@ -209,9 +262,7 @@ def test_a_damaged_recording_is_kept_beside_what_was_recovered(tmp_path: Path) -
 
 def test_a_kill_between_the_two_names_is_mended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, recorder = run_of(tmp_path)
-    os.kill(recorder, signal.SIGKILL)
-    run.kill()
-    run.wait()
+    kill_all(run, recorder)
     (path,) = (one.path for one in kept_in(tmp_path, "nervehand"))
     monkeypatch.setattr("decoder.session.settle._clear", lambda path: None)
     settle(path)

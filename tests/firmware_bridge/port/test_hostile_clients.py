@@ -24,6 +24,7 @@ from firmware_bridge.port.link import Link
 from firmware_bridge.port.wire import MAGIC, MOST_REQUEST_BYTES
 from tests.firmware_bridge.port.proxy import proxied
 from tests.firmware_bridge.port.serving_rig import ABOUT, INFO, PATIENCE_S, answered_by, until
+from tests.scarce import scarce
 
 HALF_A_CHARACTER = "\ud800"
 
@@ -114,6 +115,30 @@ def test_servers_that_are_killed_again_and_again_leave_no_descriptor_behind() ->
             os.kill(pid, signal.SIGKILL)
             until(lambda pid=pid: port._face.pid != pid, "it is started again")
             until(lambda used=used: port._socket is not used, "the owner goes on with it")
+        until(lambda: n_open() <= before, "what the ones before had is given back")
+
+
+def test_a_server_that_cannot_be_started_again_is_tried_until_it_can(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def n_open() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    monkeypatch.setattr("firmware_bridge.port.face_process.FIRST_WAIT_S", 0.01)
+    with serving("127.0.0.1:0", INFO, ABOUT) as port, answered_by(port, named):
+        with PortClient(port.address, who="me") as client:
+            client.connect(PATIENCE_S)
+        before = n_open()
+        pid, failed = port.server_pid, scarce(monkeypatch, 2)
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: port.server_pid != pid, "it is started again")
+        until(lambda: "was started again: 1 times" in port.problem, "that is said")
+        assert failed() == 2
+        said = [record.message for record in caplog.records]
+        assert sum("cannot be started now: Resource temporarily unavailable" in text for text in said) == 1
+        with PortClient(port.address, who="me") as client:
+            client.connect(PATIENCE_S)
+            assert client.request("y") == {"who": "me"}
         until(lambda: n_open() <= before, "what the ones before had is given back")
 
 
