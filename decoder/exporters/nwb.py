@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 
 from decoder.exporters.cut import Columns, Cut, Exported
 from decoder.session.layout import (
-    NOTES_PATH,
     SIGNAL_PATH,
     STATE_PATH,
-    TRIALS_PATH,
     TRUTH_PATH,
     streams,
 )
 from decoder.session.skeleton import create
-from decoder.session.writer import append_rows, make_regular, whole_file
+from decoder.session.writer import append_rows, fill_tables_of, make_regular, whole_file
 
 if TYPE_CHECKING:
     import h5py
@@ -51,7 +49,7 @@ def export(cut: Cut, out: Path) -> Exported:
                 for index, columns in _rows(cut, name):
                     append_rows(file, header, name, index, columns)
                 make_regular(file, header, name)
-            _fill_tables(cut, file)
+            fill_tables_of(file, cut.trials(), cut.notes(), cut.first, cut.info.rate_hz)
     notes = []
     if not cut.is_whole:
         notes.append(
@@ -88,28 +86,3 @@ def _rows(cut: Cut, name: str) -> Iterator[tuple[NDArray[np.int64], Columns]]:
         return
     for index, _, columns in cut.stream(name):
         yield index, columns
-
-
-def _fill_tables(cut: Cut, file: h5py.File) -> None:
-    """Trials and notes; an empty table is taken out."""
-    trials, notes, rate_hz = cut.trials(), cut.notes(), cut.info.rate_hz
-    if trials:
-        _fill(file, f"{TRIALS_PATH}/id", np.array([t.id for t in trials], np.int64))
-        _fill(file, f"{TRIALS_PATH}/start_time", np.array([(cut.first + t.start) / rate_hz for t in trials]))
-        _fill(file, f"{TRIALS_PATH}/stop_time", np.array([(cut.first + t.stop) / rate_hz for t in trials]))
-        _fill(file, f"{TRIALS_PATH}/gesture", np.array([t.gesture for t in trials], np.int64))
-        _fill(file, f"{TRIALS_PATH}/repetition", np.array([t.repetition for t in trials], np.int64))
-    else:
-        del file[TRIALS_PATH]
-    if notes:
-        _fill(file, f"{NOTES_PATH}/id", np.arange(len(notes), dtype=np.int64))
-        _fill(file, f"{NOTES_PATH}/sample_index", np.array([n.sample_index for n in notes], np.int64))
-        _fill(file, f"{NOTES_PATH}/text", np.array([n.text for n in notes], object))
-    else:
-        del file[NOTES_PATH]
-
-
-def _fill(file: h5py.File, name: str, values: NDArray[np.generic]) -> None:
-    data = file[name]
-    data.resize(len(values), axis=0)
-    data[:] = values

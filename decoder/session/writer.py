@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ from decoder.session.layout import (
     header_of,
     streams,
 )
-from decoder.session.model import READ_AHEAD_ROWS, Session, received_spans, trials
+from decoder.session.model import READ_AHEAD_ROWS, Session, Trial, received_spans, trials
 from decoder.session.recorded import Event, Note
 from decoder.session.skeleton import create
 from firmware_bridge.errors import NervehandError
@@ -208,15 +208,20 @@ def intent_rows(intents: Intents) -> Rows:
     return intents.sample_index, [intents.outputs, intents.positions, intents.gesture, quality]
 
 
-def fill_tables(file: h5py.File, session: Session, notes: tuple[Note, ...]) -> None:
+def fill_tables(file: h5py.File, session: Session, notes: Sequence[Note]) -> None:
     """Write the tables of trials and notes; an empty one is taken out."""
-    rate = session.info.rate_hz
     cut = trials(session) if session.labels is not None or session.trial is not None else []
+    fill_tables_of(file, cut, notes, session.first_sample, session.info.rate_hz)
+
+
+def fill_tables_of(
+    file: h5py.File, cut: Sequence[Trial], notes: Sequence[Note], first: int, rate_hz: float
+) -> None:
+    """Likewise, of trials in the rows of what begins with sample `first`."""
     if cut:
-        first = session.first_sample
         _fill(file, f"{TRIALS_PATH}/id", np.array([t.id for t in cut], np.int64))
-        _fill(file, f"{TRIALS_PATH}/start_time", np.array([(first + t.start) / rate for t in cut]))
-        _fill(file, f"{TRIALS_PATH}/stop_time", np.array([(first + t.stop) / rate for t in cut]))
+        _fill(file, f"{TRIALS_PATH}/start_time", np.array([(first + t.start) / rate_hz for t in cut]))
+        _fill(file, f"{TRIALS_PATH}/stop_time", np.array([(first + t.stop) / rate_hz for t in cut]))
         _fill(file, f"{TRIALS_PATH}/gesture", np.array([t.gesture for t in cut], np.int64))
         _fill(file, f"{TRIALS_PATH}/repetition", np.array([t.repetition for t in cut], np.int64))
     else:
