@@ -17,6 +17,7 @@ ERROR and a line of UTF-8. Payloads:
 A closed socket ends the server.
 """
 
+import abc
 import argparse
 import ctypes
 import importlib
@@ -93,7 +94,7 @@ def floats(payload: bytes, count: int) -> "NDArray[np.float32]":
     return np.frombuffer(payload, "<f4")
 
 
-class Model:
+class Model(abc.ABC):
     """A step graph at work: `run` takes features and makes a step; the state lies in here.
 
     `inputs` and `outputs` are {name: [1, n]}.
@@ -113,17 +114,17 @@ class Model:
         """How many values an output has, 0 for one that is not there."""
         return self.outputs[output][-1] if output in self.outputs else 0
 
+    @abc.abstractmethod
     def run(self, features: "NDArray[np.float32]") -> "tuple[NDArray[np.float32], NDArray[np.float32]]":
         """One step: outputs (o,) and probabilities (g,)."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def state(self) -> "NDArray[np.float32]":
         """Every state, one after another."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def restore(self, values: "NDArray[np.float32]") -> None:
         """Continue from what `state` gave."""
-        raise NotImplementedError
 
 
 class OnnxRuntimeModel(Model):
