@@ -389,8 +389,8 @@ def test_the_server_is_one_file_for_python_3_6() -> None:
     imported = {a.name.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
     imported |= {str(n.module).split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
     assert imported <= {
-        "abc", "argparse", "collections", "ctypes", "importlib", "json", "numpy", "onnxruntime", "platform", "re", "socket",
-        "struct", "sys", "typing", "zlib",
+        "abc", "argparse", "collections", "ctypes", "importlib", "json", "numpy", "onnxruntime", "platform", "re",
+        "socket", "struct", "sys", "typing", "zlib",
     }  # fmt: skip
     assert not any(isinstance(n, ast.ImportFrom) and n.module == "__future__" for n in ast.walk(tree))
 
