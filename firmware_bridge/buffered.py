@@ -164,6 +164,8 @@ class BufferedSource:
                 return
             if isinstance(item, SourceEvent):
                 self._on_event(item)
+            elif isinstance(item, SignalBlock):
+                self._count_taken(item)
 
     # What follows runs in the thread of its own.
 

@@ -36,7 +36,7 @@ from nervehand.status import Status, read_status
 
 CHANNELS, RATE_HZ = 16, 10_000.0
 BLOCK_S = 0.001
-PRIORITY = 50
+PRIORITY, BOARD_ABOVE = 50, 10
 START_S = 120.0
 SETTLED_S = 30.0
 WARM_S = 5.0
@@ -50,8 +50,16 @@ def board(link: Path) -> None:
 
     n = round(BLOCK_S * RATE_HZ)
     noise = np.random.default_rng(1).normal(0, 100, (64, n, CHANNELS)).astype(np.int16)
-    blocks = (SignalBlock(noise[i % len(noise)], i * n, scale_uv=0.195) for i in count())
-    with SerialEmulator(_info(), blocks, link, 1.0):
+
+    def blocks() -> Iterator[SignalBlock]:
+        for i in count():
+            if (
+                i == 1
+            ):  # by now in the thread that sends: a real board does not wait for this machine's processors
+                make_real_time("auto", PRIORITY + BOARD_ABOVE, (), lock_memory=False)
+            yield SignalBlock(noise[i % len(noise)], i * n, scale_uv=0.195)
+
+    with SerialEmulator(_info(), blocks(), link, 1.0):
         print("ready", flush=True)
         signal.pause()
 

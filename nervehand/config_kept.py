@@ -6,6 +6,7 @@ that what lies there is of an engine of its own. Without a supervisor nothing is
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from pathlib import Path
@@ -23,18 +24,27 @@ def config_to_start(path: Path | None) -> ConfigFile:
 
     NervehandError where none is kept. Files that it names are looked at where it is another than the kept one.
     """
-    kept = _kept()
     try:
         file = read_config(path)
-        if kept not in (None, file.text):
+        if _kept() not in (None, file.text):
             file.check_files()
     except NervehandError as error:
-        if path is None or kept is None:
+        before = kept_before(path, error)
+        if before is None:
             raise
-        config = config_in(kept, str(path), path.absolute().parent)
-        problem = f"{error} (until then it goes on with the configuration of before)"
-        return ConfigFile(config, path, kept, problem)
+        return before
     return file
+
+
+def kept_before(path: Path | None, error: NervehandError, text: str = "") -> ConfigFile | None:
+    """The kept configuration, whose `problem` says what is wrong with the one in the file; None where none is kept, or
+    no other than `text`."""
+    kept = _kept()
+    if path is None or kept is None or kept == text:
+        return None
+    config = config_in(kept, f"{path} (as it was before)", path.absolute().parent)
+    problem = f"{error} (until then it goes on with the configuration of before)"
+    return ConfigFile(config, path, kept, problem)
 
 
 def keep(file: ConfigFile) -> None:
@@ -49,6 +59,9 @@ def keep(file: ConfigFile) -> None:
             out.write(file.text.encode())
         os.replace(part, where)
     except OSError as error:
+        for one in (where, part):  # an older one is of another time, and its limits may be others
+            with contextlib.suppress(OSError):
+                os.unlink(one)
         logger.warning("the configuration is not kept for another start: %s (%s)", where, error.strerror)
 
 

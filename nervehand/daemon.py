@@ -44,7 +44,7 @@ from firmware_bridge.stream import Source, StreamInfo
 from firmware_bridge.supervised import SourceEvent
 from nervehand.config import DaemonConfig
 from nervehand.config_file import ConfigFile
-from nervehand.config_kept import config_to_start
+from nervehand.config_kept import config_to_start, kept_before
 from nervehand.daemon_reload import Reloads
 from nervehand.daemon_status import DaemonStatus, Recorded, StartTimes
 from nervehand.driving import Arming, Driven, drive_hand
@@ -369,14 +369,19 @@ def main() -> int:
         return WRONG
     configure_logs(file.config.log.format, file.config.log.level, "decode", queued=True)
     began_s = time.monotonic()
-    try:
-        summary = run_daemon(file, seconds=given.seconds, say=logger.info)
-    except WrongConfigurationError as error:
-        logger.error("%s", error)
-        return WRONG
-    except NervehandError as error:
-        logger.error("%s", error)
-        return 1
+    while True:
+        try:
+            summary = run_daemon(file, seconds=given.seconds, say=logger.info)
+            break
+        except WrongConfigurationError as error:
+            logger.error("%s", error)
+            before = kept_before(given.config, error, file.text)
+            if before is None:
+                return WRONG
+            file = before
+        except NervehandError as error:
+            logger.error("%s", error)
+            return 1
     logger.info("ended after %.1f s: %s", time.monotonic() - began_s, summary.describe().replace("\n", "; "))
     return 0
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from queue import SimpleQueue
 from types import FrameType
 
 from decoder.bundle import Bundle
@@ -25,6 +26,8 @@ WHO = "configuration"
 DECIDED_WITHIN_S = 2.0
 """A decision's settings hold from the next block on; where none comes, the outcome says so."""
 
+_OVER = 0
+"""No signal has this number."""
 Handler = Callable[[int, FrameType | None], object] | int | None
 
 logger = logging.getLogger(__name__)
@@ -36,10 +39,8 @@ class Reloads:
     def __init__(self, file: ConfigFile, status: DaemonStatus) -> None:
         self._file, self._status = file, status
         self._config = file.config
-        self._asked = threading.Event()
-        self._wanted: list[int] = []
+        self._wanted: SimpleQueue[int] = SimpleQueue()  # its put may interrupt itself: handlers do
         self._handlers: dict[int, Handler] = {}  # of before
-        self._is_over = False
         self._is_unsure = False  # whether the guard has taken what it was asked the last time
 
     def decide(self, bundle: Bundle) -> DecisionSettings:
@@ -47,7 +48,7 @@ class Reloads:
         return self._config.decision_for(bundle)
 
     def begin(self) -> None:
-        """From now on SIGUSR1 is kept until `answering`. From the main thread, once the configured files are right.
+        """From now on SIGUSR1 is kept until `answering`. From the main thread.
 
         SIGUSR2 is not kept: who asks for a hand to be armed does not mean some minutes later.
         """
@@ -56,8 +57,6 @@ class Reloads:
             self._status.config = replace(self._status.config, outcome=outcome, refused=True)
             self._status.write_soon()
             logger.warning("configuration: %s", outcome)
-        else:
-            keep(self._file)
         self._take(signal.SIGUSR1)
 
     def _take(self, number: signal.Signals) -> None:
@@ -66,7 +65,9 @@ class Reloads:
 
     @contextmanager
     def answering(self, driven: Driven) -> Iterator[None]:
-        """While this lasts, from the main thread."""
+        """While this lasts, from the main thread. What the run began with has proven itself: it is kept."""
+        if not self._file.problem:
+            keep(self._file)
         thread = threading.Thread(target=self._run, args=(driven,), name="reload", daemon=True)
         for number in (signal.SIGUSR1, signal.SIGUSR2):
             self._take(number)
@@ -74,33 +75,25 @@ class Reloads:
         try:
             yield
         finally:
-            self._is_over = True
-            self._asked.set()
+            self._wanted.put(_OVER)
             thread.join()
             while self._handlers:
                 signal.signal(*self._handlers.popitem())
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
-        self._wanted.append(number)
-        self._asked.set()
+        self._wanted.put(number)
 
     def _run(self, driven: Driven) -> None:
-        while True:
-            self._asked.wait()
-            self._asked.clear()
-            if self._is_over:
-                return
-            while self._wanted:
-                number = self._wanted.pop(0)
-                try:
-                    if number == signal.SIGUSR1:
-                        self.reload(driven)
-                    else:
-                        self._answer(driven)
-                except NervehandError as error:
-                    logger.error("%s", error)
-                except Exception:  # whatever it was, the daemon goes on as it is
-                    logger.exception("a signal could not be answered")
+        while (number := self._wanted.get()) != _OVER:
+            try:
+                if number == signal.SIGUSR1:
+                    self.reload(driven)
+                else:
+                    self._answer(driven)
+            except NervehandError as error:
+                logger.error("%s", error)
+            except Exception:  # whatever it was, the daemon goes on as it is
+                logger.exception("a signal could not be answered")
 
     def _answer(self, driven: Driven) -> None:
         """Do what a request asks for, and say what came of it."""

@@ -10,7 +10,7 @@ from decoder.bundle import Bundle, read_bundle
 from firmware_bridge.errors import NervehandError
 from firmware_bridge.nerve.motion import GESTURES, Schedule, SteeredMotion
 from firmware_bridge.nerve.physiology import DEFAULT
-from firmware_bridge.nerve.subject import SCALE_UV, SimulatedSubject
+from firmware_bridge.nerve.subject import SimulatedSubject
 from firmware_bridge.sources.simulated import BLOCK_S, SimulatedSource
 from nervehand.driving import Arming, drive_hand
 from nervehand.keys import keys_pressed
@@ -90,7 +90,7 @@ def run_demo(
             Arming("demo"),
             screen=screen,
             cue_at=cue_at,
-            recorded=None if record is None else recording(record, source.info, bundle, scale_uv=SCALE_UV),
+            recorded=None if record is None else recording(record, source.info, bundle),
             source_log=log,
         )
     if picture is not None and not painter.save(picture):

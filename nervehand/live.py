@@ -44,6 +44,8 @@ COMMAND_LIFETIME_S = 0.2  # a command that nothing follows expires, and the gate
 LATE_HOPS = 2  # a hop this many hops old, the delay line left out, is decoded but commands nothing
 ASKED_FOR = ("stop", "release", "disarm")
 """The gate events after which nobody but a person arms."""
+_HEARD_NS = 1_000_000_000
+"""What a guard tells is heard long before that, 0.01 s as a rule."""
 MOST_DELAY_S = 0.02
 """The longest delay line of a decoder that may take over."""
 MOMENT_S = 10.0
@@ -340,11 +342,12 @@ class LiveRun:
             ready = self._gathering.add(block)
             while ready:
                 if self._backlog is not None and self._is_too_far_behind(self._backlog):
-                    self._leave_out([*ready, *self._gathering.rest()], self._backlog)
                     break
                 self._work(ready.pop(0))
             if self._port is not None:  # after the command
                 self._port.samples(block)
+            if ready and self._backlog is not None:
+                self._leave_out([*ready, *self._gathering.rest()], self._backlog)
         self._work_off()
 
     def _is_too_far_behind(self, backlog: Backlog) -> bool:
@@ -487,13 +490,13 @@ class LiveRun:
     def _keep_armed(self, looked_ns: int) -> None:
         """Arm again after a lost link: explicit for a wearer, but nobody wears a hand that `armed_by` owns.
 
-        Whoever asked for rest before the last look, at `looked_ns`, was heard; who did since then is not overruled.
+        Whoever asked for rest well before the last look, at `looked_ns`, was heard; who did later is not overruled.
         """
         disarmed = self._guard.state is GateState.DISARMED and not self._is_asked_to_rest
         if self._armed_by and disarmed and self._hand.link is LinkState.CONNECTED:
             report = self._pre_use.report()
             self._rearmed += report is not None and self._guard.request_arm(
-                self._armed_by, report, asked_ns=max(looked_ns, 1)
+                self._armed_by, report, asked_ns=max(looked_ns - _HEARD_NS, 1)
             )
 
     def _on_chain_event(self, event: ChainEvent) -> None:

@@ -209,7 +209,9 @@ def _of_recording(recording: RecordingStatus | None) -> Iterator[Problem]:
             f"nothing is recorded any more: {recording.why}", "make room or another folder; decoding goes on"
         )
     if recording.ring_lost:
-        yield Problem(f"{recording.ring_lost} messages never came to the recorder", "a faster disk, or a longer ring")
+        yield Problem(
+            f"{recording.ring_lost} messages never came to the recorder", "a faster disk, or a longer ring"
+        )
     left_s = room_s(recording)
     if left_s is not None and left_s < SHORT_S:
         yield Problem(

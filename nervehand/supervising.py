@@ -202,11 +202,14 @@ def _kept_config() -> Iterator[str]:
     Nothing lies there at first, of a supervisor of before that had this one's number, and nothing stays.
     """
     path = str(folder() / f".config-{os.getpid()}.toml")
-    _remove(path)
+    leftovers = (path, f"{path}.part")
+    for one in leftovers:
+        _remove(one)
     try:
         yield path
     finally:
-        _remove(path)
+        for one in leftovers:
+            _remove(one)
 
 
 def _remove(path: str) -> None:

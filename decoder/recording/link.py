@@ -107,7 +107,8 @@ class RecorderProcess:
                 ],
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(), self._memory),
-                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+                # Each file is closed by a thread of its own: memory would grow by an arena of malloc for each.
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"},
                 # Ctrl-C and a kill of the run's group leave it the time to close its file.
                 start_new_session=True,
             )  # fmt: skip

@@ -215,8 +215,9 @@ def main() -> int:
         arguments.add_argument(name, type=int, required=True)
     given = arguments.parse_args()
     logging.basicConfig(level=logging.INFO, format="recorder: %(message)s")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the owner answers Ctrl-C; this process ends with it
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # likewise
+    # The owner answers them; this process ends with it.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(OSError):  # a real-time owner's class is inherited, and is not for this
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     with socket.socket(fileno=given.owner) as owner:

@@ -46,11 +46,6 @@ class SessionSource:
         return self._session.info
 
     @property
-    def is_paced(self) -> bool:
-        """Whether blocks come at the session's own rate."""
-        return self._is_paced
-
-    @property
     def meta(self) -> SessionMeta:
         """Whose recording it is."""
         return self._session.meta

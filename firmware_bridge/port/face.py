@@ -231,7 +231,8 @@ def main() -> None:
         arguments.add_argument(name, type=int, required=True)
     arguments.add_argument("--tls", type=int)
     given = arguments.parse_args()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the owner answers Ctrl-C; this process ends with it
+    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):  # the owner answers them
+        signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(OSError):  # a real-time owner's class is inherited, and is not for this
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     os.nice(NICENESS)

@@ -121,6 +121,18 @@ def test_it_can_be_taken_again_after_it_was_closed() -> None:
         assert len(list(source.blocks())) == 3
 
 
+def test_what_was_not_taken_from_it_is_none_of_what_waits_after_it_was_closed() -> None:
+    came = threading.Event()
+    source = BufferedSource(Given(ready(30, came)))
+    for _ in range(2):
+        source.connect()
+        with closing(source.blocks()) as blocks:
+            next(blocks)
+            assert came.wait(5)
+        assert source.backlog_s == 0
+        came.clear()
+
+
 def test_two_cannot_take_it_at_once() -> None:
     source = BufferedSource(Given(ready(3, threading.Event())))
     source.connect()

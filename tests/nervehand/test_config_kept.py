@@ -8,7 +8,7 @@ import pytest
 
 from firmware_bridge.errors import NervehandError
 from nervehand.config_file import read_config
-from nervehand.config_kept import VARIABLE, config_to_start, keep
+from nervehand.config_kept import VARIABLE, config_to_start, keep, kept_before
 from tests.nervehand.supervision import supervised
 
 RIGHT, WRONG = 'name = "worn"\n[recording]\nfolder = "rec"\n', "name = 5\n"
@@ -58,6 +58,28 @@ def test_what_is_kept_is_its_users_alone_and_byte_for_byte(path: Path) -> None:
     assert kept.read_bytes() == path.read_bytes()
     assert kept.stat().st_mode & 0o777 == 0o600
     assert config_to_start(path) == read_config(path)
+
+
+def test_what_is_found_wrong_later_gives_way_to_another_that_is_kept(path: Path) -> None:
+    wrong = NervehandError("gone.nwb is not there")
+    edited = 'name = "edited"\n'
+    assert kept_before(path, wrong, edited) is None
+    keep(read_config(path))
+    assert kept_before(path, wrong, RIGHT) is None
+    before = kept_before(path, wrong, edited)
+    assert before is not None
+    assert (before.config.name, before.text) == ("worn", RIGHT)
+    assert before.problem.startswith("gone.nwb is not there")
+
+
+def test_an_older_one_does_not_stand_for_one_that_could_not_be_kept(path: Path) -> None:
+    keep(read_config(path))
+    path.write_text('name = "newer"\n')
+    (path.parent / "kept.part").mkdir()
+    keep(read_config(path))
+    path.write_text(WRONG)
+    with pytest.raises(NervehandError, match="name is 5"):
+        config_to_start(path)
 
 
 def test_what_cannot_be_kept_ends_nothing(

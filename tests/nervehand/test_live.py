@@ -418,6 +418,30 @@ def test_a_gate_that_a_lost_link_disarmed_is_armed_again_only_where_somebody_is_
     assert (never.rearmed, never.gate, is_armed_again) == (0, GateState.DISARMED.value, False)
 
 
+def test_who_has_just_asked_for_rest_is_not_overruled_though_the_run_has_not_heard_of_it() -> None:
+    """The guard's words do not reach this run: it sees a gate that is disarmed, a hand that is there, and no reason."""
+    looks = 0
+
+    class Counting:
+        def show(self, snapshot: Snapshot) -> None:
+            nonlocal looks
+            looks += 1
+            if looks == 2:
+                guard.request_disarm("Ann")
+            if looks == 5:
+                stop.set()
+
+    compile_kernels(bundle(), subject().info)
+    hand, stop = WiredHand(), threading.Event()
+    gate = SafetyGate(GateLimits.for_hand(VIRTUAL_HAND), VIRTUAL_HAND.watchdog_action)
+    with GuardLoop(gate, hand) as guard:
+        prompt = Prompt(subject(), 25, n_samples=300_000)
+        live = LiveRun("test", prompt, bundle(), guard, hand, Counting(), armed_by="run")
+        assert guard.request_arm("run", overridden("run", time.monotonic_ns()))
+        summary = live.run(stop)
+    assert (summary.rearmed, summary.gate) == (0, GateState.DISARMED.value)
+
+
 def test_what_happens_to_the_source_is_recorded_and_shown_at_once_though_no_block_comes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

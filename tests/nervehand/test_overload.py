@@ -11,6 +11,7 @@ import numpy as np
 
 from decoder.chain import compile_kernels
 from decoder.intent import Intents
+from firmware_bridge.port import Port
 from firmware_bridge.stream import SignalBlock, StreamInfo
 from nervehand.guarding import in_this_process
 from nervehand.live import LiveOptions, LiveRun
@@ -80,14 +81,14 @@ class Noted:
         self.spans.append((block.first_sample, block.n_samples))
 
 
-def run_of(source: Scripted) -> tuple[Noted, LiveRun]:
+def run_of(source: Scripted, port: Port | None = None) -> tuple[Noted, LiveRun]:
     compile_kernels(bundle(), subject().info)
     noted = Noted()
     recorder: LiveRecorder = noted  # type: ignore[assignment]
     with in_this_process(NoHand(), lambda event: None, lambda sent: None) as guarded:
         live = LiveRun(
             "t", source, bundle(), guarded.guard, guarded.hand, NoScreen(), recorder=recorder,
-            options=LiveOptions(backlog=source, restart_after_s=1.0),
+            port=port, options=LiveOptions(backlog=source, restart_after_s=1.0),
         )  # fmt: skip
         live.run(threading.Event())
     return noted, live
@@ -102,6 +103,15 @@ def test_what_waits_for_its_hop_is_left_out_before_what_came_after_it() -> None:
     assert sum(n for _, n in noted.spans) == live.samples == HOP * 20 + 30 + HOP * 2 + 50 + HOP + 70 + HOP
     assert live.lost_samples == 400
     assert live.restarts == 1
+
+
+def test_a_port_gets_every_sample_in_its_order() -> None:
+    source = Scripted([HOP * 5, HOP, HOP, HOP], {}, late_from=2, waiting=[HOP, HOP])
+    served = Noted()
+    port: Port = served  # type: ignore[assignment]
+    recorded, _ = run_of(source, port)
+    ends = list(itertools.accumulate([HOP * 5, HOP, HOP, HOP, HOP, HOP]))
+    assert [first + n for first, n in served.spans] == [first + n for first, n in recorded.spans] == ends
 
 
 def test_every_sample_is_recorded_once_wherever_the_backlog_is_found() -> None:
