@@ -41,7 +41,7 @@ from firmware_bridge.hand import N_DOF, Hand, HandCommand, LinkState
 from firmware_bridge.hands import open_hand
 from firmware_bridge.movement_trace import Moved
 from firmware_bridge.plain import from_plain, to_plain
-from firmware_bridge.realtime import RealTime, make_real_time
+from firmware_bridge.realtime import SWITCH_S, RealTime, make_real_time
 from firmware_bridge.stop_lines import LineAction, StopLines
 
 NS = 1_000_000_000
@@ -454,6 +454,7 @@ def main() -> int:
     options = parser.parse_args()
     # Before any other thread exists, so that each inherits it: signals wait for the main thread, which takes them.
     signal.pthread_sigmask(signal.SIG_BLOCK, {*SIGNALS, WAKE})
+    sys.setswitchinterval(SWITCH_S)
     logging.basicConfig(level=logging.WARNING, format="nervehand guard: %(message)s")
     # It logs a link that is lost with all its frames; ours says it in a word.
     logging.getLogger("bumble").setLevel(logging.CRITICAL + 1)

@@ -36,6 +36,11 @@ MEMORY_REMEDY = (
 )
 
 
+SWITCH_S = 0.0005
+"""How long one thread of Python may keep the others of its process waiting (sys.setswitchinterval): Python's own 5 ms are
+a quarter of a hop, and no class of a thread shortens them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One of the measures: "class", "processors" or "memory"; what was had, or why it was not, and what to do."""

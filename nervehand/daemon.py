@@ -39,7 +39,7 @@ from firmware_bridge.guard_sockets import folder
 from firmware_bridge.guard_sockets import running as running_guards
 from firmware_bridge.notify import Heartbeat, Notifier, watchdog_s
 from firmware_bridge.port.tls_files import TlsFiles
-from firmware_bridge.realtime import RealTime, make_real_time
+from firmware_bridge.realtime import SWITCH_S, RealTime, make_real_time
 from firmware_bridge.stream import Source, StreamInfo
 from firmware_bridge.supervised import SourceEvent
 from nervehand.config import DaemonConfig
@@ -358,6 +358,7 @@ def main() -> int:
     """As the supervisor starts it."""
     for number in (signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)  # until somebody answers them
+    sys.setswitchinterval(SWITCH_S)
     parser = argparse.ArgumentParser(description="The engine of a daemon; `nervehand run` starts it.")
     parser.add_argument("--config", type=Path)
     parser.add_argument("--seconds", type=float)
