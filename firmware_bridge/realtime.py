@@ -37,8 +37,8 @@ MEMORY_REMEDY = (
 
 
 SWITCH_S = 0.0005
-"""How long one thread of Python may keep the others of its process waiting (sys.setswitchinterval): Python's own 5 ms are
-a quarter of a hop, and no class of a thread shortens them."""
+"""How long one thread of Python may keep the others of its process waiting (sys.setswitchinterval): the 5 ms by default
+are a quarter of a hop, and no class of a thread shortens them."""
 
 
 @dataclass(frozen=True, slots=True)

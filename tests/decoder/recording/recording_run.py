@@ -32,6 +32,8 @@ INFO = StreamInfo(RATE_HZ, tuple(f"ch{i:02d}" for i in range(CHANNELS)), "nerve"
 HEADER = Header(
     INFO, SessionMeta("live", "p07", "left"), gesture_names=("rest", "fist"), output_names=("u", "v")
 )
+CAUGHT_UP = 15
+"""Messages: those of 0.1 s, which is how often the recorder writes."""
 PROGRESS = struct.Struct("=QQQQ")
 
 
@@ -54,7 +56,7 @@ def main(folder: str, progress: Path, seconds: float) -> None:
     with progress.open("r+b") as file:
         told = mmap.mmap(file.fileno(), PROGRESS.size)
     with recorder_process(settings, HEADER) as (sender, process):
-        began_s, begun = time.monotonic(), 0
+        began_s, begun, is_recording = time.monotonic(), 0, False
         for number in range(round(seconds * RATE_HZ / BLOCK)):
             at = FIRST + number * BLOCK
             time.sleep(max(0.0, began_s + number * BLOCK / RATE_HZ - time.monotonic()))
@@ -68,7 +70,11 @@ def main(folder: str, progress: Path, seconds: float) -> None:
             sender.intents(intents(at + BLOCK - 1))
             PROGRESS.pack_into(told, 0, number + 1, number + 1, process.pid, begun)
             process.look(sender, time.monotonic())
-            begun = int(str(sender.report.get("files_begun", 0)))
+            # Until the first file is made, for seconds, all samples are in memory only: that is no recording yet.
+            is_recording = is_recording or (
+                bool(sender.report.get("files_begun")) and sender.backlog <= CAUGHT_UP
+            )
+            begun = int(str(sender.report.get("files_begun", 0))) if is_recording else 0
 
 
 if __name__ == "__main__":
