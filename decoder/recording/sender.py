@@ -140,14 +140,13 @@ class Sender:
             return
         self._reports, self.report = n, json.loads(payload)
         path = str(self.report.get("tail", ""))
-        if path != self._way_to:
-            if self._way is not None and path:
+        if path and path != self._way_to:  # between two files the one before still counts what is on its way
+            if self._way is not None:
                 self._way.note(0)  # what was on its way there is in the next one
             self._leave_way()
             self._way_to = path
-            if path:
-                with contextlib.suppress(NervehandError):  # it has ended meanwhile
-                    self._way = OnItsWay(Path(path))
+            with contextlib.suppress(NervehandError):  # it has ended meanwhile
+                self._way = OnItsWay(Path(path))
 
     def close(self, *, failing: bool = False) -> None:
         """Nothing more comes: the recorder closes its file."""
