@@ -87,11 +87,11 @@ class TailWriter:
 
     def received(self, samples: int, next_index: int) -> None:
         """So many were received, and the one of `next_index` is next."""
-        struct.pack_into("<Q", self._map, RECEIVED_AT, samples)
-        struct.pack_into("<Q", self._map, NEXT_AT, next_index)
+        _put(self._map, RECEIVED_AT, samples)
+        _put(self._map, NEXT_AT, next_index)
 
     def written(self, samples: int) -> None:
-        struct.pack_into("<Q", self._map, WRITTEN_AT, samples)
+        _put(self._map, WRITTEN_AT, samples)
 
     def make_room(self) -> bool:
         """Whether another record fits."""
@@ -110,10 +110,10 @@ class TailWriter:
         body = self._record.pack(record.start, *record.ends, record.crc)
         self._map[self._end : self._end + len(body) + 4] = body + struct.pack("<I", zlib.crc32(body))
         self._end += len(body) + 4
-        struct.pack_into("<Q", self._map, FLUSHED_AT, samples)
+        _put(self._map, FLUSHED_AT, samples)
 
     def mark(self, mark: Mark) -> None:
-        struct.pack_into("<Q", self._map, MARK_AT, mark)
+        _put(self._map, MARK_AT, mark)
 
     def sync(self) -> None:
         """Return when the disk has it all. (Linux's fsync writes what was changed through the mapping too.)"""
@@ -192,7 +192,12 @@ class OnItsWay:
 
     def note(self, next_index: int) -> None:
         """The sample before `next_index` is on its way."""
-        struct.pack_into("<Q", self._map, ON_ITS_WAY_AT, next_index)
+        _put(self._map, ON_ITS_WAY_AT, next_index)
 
     def close(self) -> None:
         self._map.close()
+
+
+def _put(memory: mmap.mmap, at: int, number: int) -> None:
+    """Not pack_into, which writes zeros first: a kill in between would leave them."""
+    memory[at : at + 8] = struct.pack("<Q", number)

@@ -86,8 +86,10 @@ class Run:
         time.sleep(max(after_s, 0.0))
 
     def kill_recorder(self) -> None:
+        while not (pid := self.progress()[2]):  # it is just being written; 0 would be this process's group
+            time.sleep(0.001)
         with contextlib.suppress(OSError):
-            os.kill(self.progress()[2], signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
 
     def kill(self) -> None:
         self._process.kill()
@@ -111,8 +113,10 @@ def judged(folder: Path, kills: int, done: int, begun: int, *, is_all: bool = Fa
     unsettled = [one.path for one in kept_in(folder, "nervehand") if tail_of(one.path).exists()]
     assert len(unsettled) <= 2  # one that a recorder wrote, one that was closed a moment before
     said: int | None = None
+    is_newest_gone = False
     for number, path in enumerate(unsettled):
         tail = read_tail(tail_of(path), len(LANES))
+        is_newest_gone = not tail.records
         if not tail.records:
             said = tail.received + tail.on_its_way
         if not tail.records or (done + number) % 2:
@@ -152,7 +156,8 @@ def judged(folder: Path, kills: int, done: int, begun: int, *, is_all: bool = Fa
     if is_all and said is not None:  # (what one file lacks may be in the next one)
         unsaid = max(handed - there - said, 0)
         assert there + said <= begun * BLOCK
-        assert unsaid == 0 or (newest < YOUNG and unsaid <= YOUNG), (done, begun, there, said, newest)
+        is_young = is_newest_gone or newest < YOUNG
+        assert unsaid == 0 or (is_young and unsaid <= YOUNG), (done, begun, there, said, newest)
     return Outcome(kills, handed, max(handed - there, 0), said or 0, unsaid, len(unsettled))
 
 
@@ -232,8 +237,10 @@ def test_killed_at_any_moment_the_loss_is_bounded_and_said(proof: Proof, tmp_pat
         for k in range(n):
             jobs.append((name, partial(kill, tmp_path / f"{name}-{k}", random.Random(chance.random()))))
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        results = [(name, pool.submit(job)) for name, job in jobs]
+        results = [(name, pool.submit(job)) for name, job in jobs if name != "both"]
         outcomes = [(name, result.result()) for name, result in results]
+    # How much these lose depends on the time that the recorder gets: one after the other.
+    outcomes += [(name, job()) for name, job in jobs if name == "both"]
     lost = {name: [o.lost for kind, o in outcomes if kind == name] for name in KINDS}
     both = sorted(lost["both"])
     proof.record(
