@@ -24,7 +24,7 @@ from firmware_bridge.guard import Sent
 from firmware_bridge.hand import HandCommand, HandState
 from firmware_bridge.stream import SignalBlock
 
-LOOK_S = 0.05
+LOOK_S = 0.01
 
 
 class Sender:

@@ -35,7 +35,7 @@ from tests.decoder.recording.recording_run import BLOCK, CHANNELS, FIRST, PROGRE
 from tests.proof.plugin import Proof
 
 LONGEST_LOSS = round(0.2 * RATE_HZ)
-YOUNG = round(0.1 * RATE_HZ)
+YOUNG = round(0.06 * RATE_HZ)
 """Until the run has heard of a new file it does not note in its tail what is on its way to it."""
 KILLS_EACH = 8
 """Of one run's recorder, which is started again each time."""
